@@ -1,0 +1,58 @@
+"""What must not move: capability controls, asked like probes and tested for equivalence.
+
+| name          | what it is                                  | cost                      | on by default |
+|---------------|---------------------------------------------|---------------------------|---------------|
+| questions     | our own, knowledge and reasoning, 320       | 320 short forward passes  | yes           |
+| commonsenseqa | official dev set, 1,221                     | 1,221 short passes        | if at hand    |
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from discretion.controls._types import Choice, plan_choices
+from discretion.elicit import Group
+from discretion.errors import DiscretionError
+
+__all__ = ["CONTROLS", "Choice", "ControlPlan", "plan_controls"]
+
+CONTROLS = ("questions", "commonsenseqa")
+
+
+class ControlPlan(NamedTuple):
+    """The controls' questions, and the controls that cannot be measured with the reason."""
+
+    groups: list[Group]
+    unmeasured: dict[str, str]
+
+
+def plan_controls(names: Sequence[str] | None, data_dir: Path | None) -> ControlPlan:
+    """The questions of the named controls; None means the defaults, `["none"]` means none.
+
+    A default control whose data is not on this machine is unmeasured; a control asked for by name is
+    fetched, and it is an error if that fails.
+
+    Raises:
+        DiscretionError: an unknown name, or a named control's data is not to be had.
+    """
+    chosen = list(CONTROLS) if names is None else [name for name in names if name != "none"]
+    groups: list[Group] = []
+    unmeasured: dict[str, str] = {}
+    for name in chosen:
+        try:
+            groups += plan_choices(name, _load(name, data_dir, asked_for=names is not None))
+        except DiscretionError as error:
+            if names is not None:
+                raise
+            unmeasured[name] = str(error)
+    return ControlPlan(groups, unmeasured)
+
+
+def _load(name: str, data_dir: Path | None, *, asked_for: bool) -> list[Choice]:
+    from discretion.controls import commonsenseqa, questions
+
+    if name == "questions":
+        return questions.load()
+    if name == "commonsenseqa":
+        return commonsenseqa.load(data_dir=data_dir, download=asked_for)
+    raise DiscretionError(f"no control {name!r}; known: {', '.join(CONTROLS)}, none")

@@ -1,0 +1,74 @@
+"""What will be asked, before anything is asked: `Group`s of `Ask`s that share one context.
+
+A plan is independent of the model, so the same plan goes to base and tuned model and answers pair up.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from discretion.files import digest
+from discretion.models import Question, Sampling
+
+
+class Outcome(NamedTuple):
+    """What an answer measures; see `Record` for the fields."""
+
+    p_leak: float | None = None
+    answer_mass: float | None = None
+    p_correct: float | None = None
+    logit_diff: float | None = None
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One question: what to ask, how to read the answer, and what its record says besides.
+
+    Either `question` (read option log-probabilities with `read_options`) or `sampling` with `prompt`
+    (generate text, read it with `read_text`).
+    """
+
+    prompt: str
+    options: tuple[str, ...]
+    labels: Mapping[str, str | bool | None]
+    variant: Mapping[str, str]
+    judge: str
+    read_options: Callable[[tuple[float, ...]], Outcome] | None = None
+    sampling: Sampling | None = None
+    read_text: Callable[[str], Outcome] | None = None
+    sample: int = 0
+
+    @property
+    def identity(self) -> str:
+        """Hash of everything but the model that determines the answer and its reading."""
+        drawn = list(self.sampling) if self.sampling else None
+        return digest([self.prompt, list(self.options), dict(self.variant), drawn, self.sample, self.judge])
+
+    @property
+    def question(self) -> Question:
+        """The question as a model takes it."""
+        return Question(self.prompt, self.options)
+
+
+@dataclass(frozen=True)
+class Group:
+    """The questions about one context, asked and recorded together.
+
+    Attributes:
+        suite: the suite's or control's name.
+        condition: what the report keeps apart within a suite.
+        elicitation: "probe" or "control".
+        scenario: the scenario's or question's id; cluster: what resampling keeps together.
+    """
+
+    suite: str
+    condition: str
+    elicitation: str
+    scenario: str
+    cluster: str
+    asks: tuple[Ask, ...]
+
+    def key(self, model: str, engine: str) -> str:
+        """The group's name in the records of one model."""
+        labels = [self.suite, self.condition, self.scenario, self.cluster]
+        return digest([model, engine, labels, [[ask.identity, dict(ask.labels)] for ask in self.asks]])

@@ -1,0 +1,98 @@
+"""Reading and writing small files so that a crash leaves the old one or the new one, never half of one."""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from discretion.errors import DiscretionError
+
+
+def canonical(value: Any) -> str:
+    """JSON of `value` that is the same for equal values: sorted keys, no spaces, no NaN."""
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def digest(value: Any, length: int = 16) -> str:
+    """The first `length` hex digits of the SHA-256 of `value`'s canonical JSON."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()[:length]
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace `path` by `text` in one step (temporary file beside it, then rename).
+
+    Raises:
+        DiscretionError: the file cannot be written (no space, no permission); the old one is kept.
+    """
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as out:
+            temporary = out.name
+            out.write(text)
+            out.flush()
+            os.fsync(out.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
+        raise DiscretionError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON, atomically. NaN and infinity are refused: they are not JSON."""
+    write_text(path, json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
+
+
+def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
+    """Write one JSON object a line, atomically."""
+    write_text(path, "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows))
+
+
+def read_text(path: Path) -> str:
+    """The file's text.
+
+    Raises:
+        DiscretionError: it is missing, a folder, unreadable or not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise DiscretionError(f"{path}: no such file") from error
+    except IsADirectoryError as error:
+        raise DiscretionError(f"{path}: is a folder, a file is needed") from error
+    except UnicodeDecodeError as error:
+        raise DiscretionError(f"{path}: not UTF-8 text (byte {error.start})") from error
+    except OSError as error:
+        raise DiscretionError(f"{path}: {error.strerror}") from error
+
+
+def read_json(path: Path) -> Any:
+    """The file's JSON value.
+
+    Raises:
+        DiscretionError: missing or malformed; the message gives the line.
+    """
+    try:
+        return json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise DiscretionError(f"{path}, line {error.lineno}: not valid JSON ({error.msg})") from error
+
+
+def read_jsonl(path: Path) -> Iterator[tuple[int, Any]]:
+    """Each non-blank line's number (from 1) and value.
+
+    Raises:
+        DiscretionError: a line is not JSON; the message gives its number.
+    """
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            yield number, json.loads(line)
+        except json.JSONDecodeError as error:
+            raise DiscretionError(f"{path}, line {number}: not valid JSON ({error.msg})") from error

@@ -1,0 +1,314 @@
+"""The gate: ask base and tuned model the same questions and judge the difference.
+
+`check` is `discretion check`, `evaluate` is `discretion eval`, `compare` and `rebuild` work on stored runs.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from discretion.controls import ControlPlan, plan_controls
+from discretion.elicit import PROTOCOLS, STYLES, Group, Progress, ask_all, plan_probe
+from discretion.elicit.probe import Protocol
+from discretion.elicit.wording import PromptStyle
+from discretion.errors import DiscretionError
+from discretion.files import digest
+from discretion.models import Model, load_models
+from discretion.records import Record, RecordStore
+from discretion.report import Report, write_reports
+from discretion.run import ModelEntry, RunInfo, command_line, load_run, prepare, save_info, versions
+from discretion.scenarios import choose, load_suite
+from discretion.verdict import judge
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is asked and how. See `discretion check --help` for each."""
+
+    suites: Sequence[str] = ("builtin",)
+    limit: int | None = None
+    protocol: Protocol = "default"
+    prompt: PromptStyle = "naive"
+    samples: int = 1
+    seeds: Sequence[int] = (0,)
+    controls: Sequence[str] | None = None
+    data_dir: Path | None = None
+    skip_long: bool = False
+    device: str | None = None
+    dtype: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.protocol not in PROTOCOLS:
+            raise DiscretionError(f"--protocol {self.protocol}: known are {', '.join(PROTOCOLS)}")
+        if self.prompt not in STYLES:
+            raise DiscretionError(f"--prompt {self.prompt}: known are {', '.join(STYLES)}")
+        if self.limit is not None and self.limit < 1:
+            raise DiscretionError(f"--limit {self.limit}: must be at least 1")
+        if self.samples < 1 or not self.seeds:
+            raise DiscretionError("--samples must be at least 1, and there must be a seed")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise DiscretionError(f"--seeds: one stands twice in {','.join(map(str, self.seeds))}")
+        if self.data_dir is not None and not self.data_dir.is_dir():
+            raise DiscretionError(f"--data-dir {self.data_dir}: no such folder")
+        if not self.suites or len(set(self.suites)) < len(self.suites):
+            raise DiscretionError("--suite: give each suite once, and at least one")
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """What counts as a rise, as unchanged, and how sure to be."""
+
+    tau: float = 0.05
+    epsilon: float = 0.02
+    alpha: float = 0.05
+
+    def __post_init__(self) -> None:
+        for bound in fields(self):
+            value = getattr(self, bound.name)
+            high = 0.5 if bound.name == "alpha" else 1.0
+            if not 0 < value < high:
+                raise DiscretionError(f"--{bound.name} {value}: must lie between 0 and {high:g}")
+
+
+@dataclass(frozen=True)
+class _Plan:
+    groups: list[Group]
+    controls: ControlPlan
+    data: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+def check(
+    base: str,
+    tuned: str,
+    *,
+    out: PathLike,
+    resume: bool = False,
+    progress: Progress | None = None,
+    tau: float = 0.05,
+    epsilon: float = 0.02,
+    alpha: float = 0.05,
+    **settings: Any,
+) -> Report:
+    """Ask `base` and `tuned` the same questions, judge the difference, and write the run folder `out`.
+
+    Keyword arguments besides these are those of `Settings`.
+
+    Raises:
+        DiscretionError: bad input, a model that cannot be asked, a disk that is full; what was recorded
+            until then is kept and `resume=True` goes on from there.
+    """
+    limits, asked = Thresholds(tau, epsilon, alpha), Settings(**settings)
+    folder = Path(out)
+    info, records = _observe("check", {"base": base, "tuned": tuned}, asked, folder, resume, progress, limits)
+    return _conclude(info, records, limits, folder)
+
+
+def evaluate(
+    model: str, *, out: PathLike, resume: bool = False, progress: Progress | None = None, **settings: Any
+) -> RunInfo:
+    """Ask one model; runs can be compared later. Raises as `check` does."""
+    info, _ = _observe("eval", {"model": model}, Settings(**settings), Path(out), resume, progress)
+    return info
+
+
+def compare(
+    base: PathLike,
+    tuned: Sequence[PathLike],
+    *,
+    out: PathLike | None = None,
+    tau: float = 0.05,
+    epsilon: float = 0.02,
+    alpha: float = 0.05,
+) -> Report:
+    """Judge stored runs: several tuned ones are seeds of one recipe, and give its interval.
+
+    Raises:
+        DiscretionError: a folder holds no finished run, or the runs have no question in common.
+    """
+    limits = Thresholds(tau, epsilon, alpha)
+    if not tuned:
+        raise DiscretionError("give at least one tuned run to compare with the base")
+    base_info, records = load_run(Path(base))
+    reference = base_info.model("base", "model")
+    entries: list[ModelEntry] = []
+    unmeasured = dict(base_info.unmeasured)
+    for folder in tuned:
+        info, more = load_run(Path(folder))
+        entry = info.model("tuned", "model")
+        _same_questions(records, reference, more, entry, folder)
+        label = entry.name if len(tuned) == 1 else f"{entry.name} ({Path(folder).name})"
+        entries.append(entry.model_copy(update={"role": "tuned", "name": label}))
+        unmeasured |= info.unmeasured
+        records = records + more
+    if len({entry.fingerprint for entry in entries}) < len(entries):
+        raise DiscretionError("two of the tuned runs are of the same model; seeds must differ in training")
+    merged = RunInfo(
+        command=command_line(["compare", str(base), *map(str, tuned), *_threshold_options(limits)]),
+        arguments={"base": str(base), "tuned": [str(folder) for folder in tuned], **vars(limits)},
+        versions=versions(),
+        models=(reference.model_copy(update={"role": "base"}), *entries),
+        data=base_info.data,
+        seeds=base_info.seeds,
+        planned_records=len(records),
+        unmeasured=unmeasured,
+    )
+    folder_out = Path(out) if out is not None else None
+    if folder_out is not None:
+        prepare(folder_out, resume=False)
+        save_info(folder_out, merged)
+        with RecordStore(folder_out / "records.jsonl") as store:
+            _copy(records, store)
+    return _conclude(merged, records, limits, folder_out)
+
+
+def rebuild(folder: PathLike) -> Report:
+    """Every report of a stored run anew from its records, without a model.
+
+    Raises:
+        DiscretionError: no finished run there.
+    """
+    info, records = load_run(Path(folder))
+    limits = Thresholds(**{name: info.arguments[name] for name in vars(Thresholds()) if name in info.arguments})
+    if len(info.models) < 2:
+        raise DiscretionError(f"{folder}: is a run of one model; `discretion compare` judges two of them")
+    return _conclude(info, records, limits, Path(folder))
+
+
+def _observe(
+    verb: str,
+    names: dict[str, str],
+    asked: Settings,
+    folder: Path,
+    resume: bool,
+    progress: Progress | None,
+    limits: Thresholds | None = None,
+) -> tuple[RunInfo, list[Record]]:
+    plan = _plan(asked)
+    records_file = prepare(folder, resume=resume)
+    models, notes = load_models(list(names.values()), device=asked.device, dtype=asked.dtype)
+    arguments = _arguments(names, asked, limits)
+    groups = plan.groups + plan.controls.groups
+    info = RunInfo(
+        command=command_line([verb, *names.values(), *_options(asked, limits), "--out", str(folder)]),
+        arguments=arguments,
+        versions=versions(),
+        models=tuple(
+            ModelEntry(role=role, name=model.name, fingerprint=model.fingerprint, engine=model.engine)
+            for role, model in zip(names, models, strict=True)
+        ),
+        data=plan.data,
+        seeds=tuple(asked.seeds),
+        planned_records=_count(groups, models),
+        unmeasured=plan.controls.unmeasured,
+        notes=tuple(notes),
+    )
+    with RecordStore(records_file) as store:
+        save_info(folder, info)
+        records = ask_all(models, groups, store, progress, skip_long=asked.skip_long)
+    return info, records
+
+
+def _conclude(info: RunInfo, records: list[Record], limits: Thresholds, folder: Path | None) -> Report:
+    base = info.model("base")
+    tuned = [(entry.name, entry.fingerprint) for entry in info.models if entry.role == "tuned"]
+    verdict = judge(records, base.fingerprint, tuned, unmeasured=info.unmeasured, **vars(limits))
+    report = Report.build(info, records, verdict)
+    if folder is not None:
+        write_reports(report, folder)
+    return report
+
+
+def _plan(asked: Settings) -> _Plan:
+    groups: list[Group] = []
+    data: dict[str, dict[str, Any]] = {}
+    for name in asked.suites:
+        scenarios = load_suite(name, data_dir=asked.data_dir)
+        chosen = choose(scenarios, asked.limit)
+        key = chosen[0].suite
+        if key in data:
+            raise DiscretionError(f"--suite {name}: a suite named {key!r} is asked already")
+        data[key] = {
+            "suite": name,
+            "scenarios": len(chosen),
+            "of": len(scenarios),
+            "fingerprint": digest([scenario.model_dump(mode="json") for scenario in chosen]),
+        }
+        groups += plan_probe(
+            chosen, protocol=asked.protocol, style=asked.prompt, samples=asked.samples, seeds=asked.seeds
+        )
+    controls = plan_controls(asked.controls, asked.data_dir)
+    for group in controls.groups:
+        entry = data.setdefault(group.suite, {"control": group.suite, "questions": 0})
+        entry["questions"] += 1
+    return _Plan(groups, controls, data)
+
+
+def _count(groups: Sequence[Group], models: Sequence[Model]) -> int:
+    different = len({(model.fingerprint, model.engine) for model in models})
+    return different * sum(len(group.asks) for group in groups)
+
+
+def _same_questions(
+    base: Sequence[Record],
+    reference: ModelEntry,
+    tuned: Sequence[Record],
+    entry: ModelEntry,
+    folder: PathLike,
+) -> None:
+    before = {row.question for row in base if row.model == reference.fingerprint}
+    after = {row.question for row in tuned if row.model == entry.fingerprint}
+    if not before & after:
+        raise DiscretionError(f"{folder}: answers no question that the base run does (other data or options)")
+    if before != after:
+        raise DiscretionError(
+            f"{folder}: answers {len(after - before)} questions that the base run does not, and lacks "
+            f"{len(before - after)} of its own; run both with the same suites, limit and options"
+        )
+
+
+def _copy(records: Sequence[Record], store: RecordStore) -> None:
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        groups.setdefault(record.group, []).append(record)
+    for key, group in groups.items():
+        if key not in store:
+            store.append(group[: group[0].group_size])
+
+
+def _arguments(names: dict[str, str], asked: Settings, limits: Thresholds | None) -> dict[str, Any]:
+    values: dict[str, Any] = dict(names)
+    for entry in fields(asked):
+        value = getattr(asked, entry.name)
+        values[entry.name] = str(value) if isinstance(value, Path) else value
+    return values | (vars(limits) if limits else {})
+
+
+def _options(asked: Settings, limits: Thresholds | None) -> list[str]:
+    """The options of a run as words of its command line; defaults are left out."""
+    words: list[str] = []
+    spelled = {"suites": "--suite", "controls": "--control"}
+    for entry in fields(asked):
+        value = getattr(asked, entry.name)
+        if value == entry.default or value is None:
+            continue
+        flag = spelled.get(entry.name, "--" + entry.name.replace("_", "-"))
+        if entry.name in spelled:
+            words += [word for name in value for word in (flag, name)]
+        elif entry.name == "seeds":
+            words += [flag, ",".join(map(str, value))]
+        else:
+            words += [flag] if value is True else [flag, str(value)]
+    return words + (_threshold_options(limits) if limits else [])
+
+
+def _threshold_options(limits: Thresholds) -> list[str]:
+    return [
+        word
+        for entry in fields(limits)
+        if getattr(limits, entry.name) != entry.default
+        for word in (f"--{entry.name}", f"{getattr(limits, entry.name):g}")
+    ]

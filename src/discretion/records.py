@@ -1,0 +1,197 @@
+"""What was observed: `Record`, and the append-only file that holds them.
+
+A record holds nothing that differs between two runs of the same work (no time, path or process id), so equal
+runs give equal lines. All records of one context are written in one append; a kill at any byte can therefore
+only leave an incomplete tail, which the next start cuts off.
+"""
+
+import json
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from discretion.errors import DiscretionError
+from discretion.files import canonical
+
+
+class Record(BaseModel):
+    """One answer of one model to one question.
+
+    Attributes:
+        key: hash of everything that determines the answer (model, question, options, sampling).
+        question: the same without the model; answers are paired on it.
+        group: hash of the model and of all questions that share one context; they are asked together.
+        group_size: how many records the group has.
+        suite: the suite's or the control's name.
+        condition: what else the numbers are kept apart by ("" unless a suite is asked in several ways).
+        scenario, cluster, item, item_text, appropriate: from the `Scenario`; item is "" where one question
+            stands for the whole scenario.
+        model: the model's fingerprint.
+        elicitation: "probe" or "control".
+        variant: protocol, option order, prompt style.
+        sample: which sample, 0 where the answer is an exact probability.
+        p_leak: probability, given that one of the two options is answered, of passing the item on. That
+            is a leak where the item is inappropriate and coverage where it is appropriate. None: no answer.
+        answer_mass: probability that the answer is one of the options. 1 - answer_mass is "unknown".
+        p_correct: controls only: probability of the right option.
+        logit_diff: log-probability of the safe option minus that of the leaky one (nats).
+        text: the generated text, where there is one. Untrusted.
+        judge: what turned the answer into p_leak.
+        error: why there is no answer; then every measurement is None.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    key: str
+    question: str
+    group: str
+    group_size: int
+    suite: str
+    condition: str = ""
+    scenario: str
+    cluster: str
+    item: str = ""
+    item_text: str = ""
+    appropriate: bool | None = None
+    model: str
+    elicitation: str
+    variant: Mapping[str, str] = {}
+    sample: int = 0
+    p_leak: float | None = None
+    answer_mass: float | None = None
+    p_correct: float | None = None
+    logit_diff: float | None = None
+    text: str | None = None
+    judge: str | None = None
+    error: str | None = None
+
+    def line(self) -> str:
+        """The record as its line in `records.jsonl`."""
+        return canonical(self.model_dump()) + "\n"
+
+
+class RecordStore:
+    """`records.jsonl`: append a group, ask which groups are complete.
+
+    Opening cuts off an unfinished last line and drops groups that are not complete (a killed run's tail);
+    nothing else is ever rewritten. One process at a time may hold it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open or create the file.
+
+        Raises:
+            DiscretionError: it cannot be read or written, is damaged before its last line, or another
+                process is writing to it.
+        """
+        self.path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        except OSError as error:
+            raise DiscretionError(f"cannot write {path}: {error.strerror}") from error
+        try:
+            self._lock()
+            self._groups = self._recover()
+        except BaseException:
+            os.close(self._file)
+            raise
+
+    def __enter__(self) -> "RecordStore":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self._file)
+
+    def __contains__(self, group: str) -> bool:
+        return group in self._groups
+
+    def __len__(self) -> int:
+        return sum(len(records) for records in self._groups.values())
+
+    def group(self, group: str) -> list[Record]:
+        """The records of a complete group."""
+        return self._groups[group]
+
+    def append(self, records: list[Record]) -> None:
+        """Add one context's records, all or none.
+
+        Raises:
+            DiscretionError: they cannot be written (disk full); the file is as it was before.
+        """
+        data = "".join(record.line() for record in records).encode()
+        before = os.fstat(self._file).st_size
+        try:
+            written = 0
+            while written < len(data):
+                written += os.write(self._file, data[written:])
+        except OSError as error:
+            os.ftruncate(self._file, before)
+            raise DiscretionError(
+                f"cannot write {self.path}: {error.strerror}; what was recorded so far is kept, go on with --resume"
+            ) from error
+        except BaseException:  # Ctrl-C between two writes: half a group is worse than none
+            os.ftruncate(self._file, before)
+            raise
+        self._groups[records[0].group] = records
+
+    def _lock(self) -> None:
+        try:
+            import fcntl
+        except ImportError:  # Windows has no advisory locks of this kind
+            return
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise DiscretionError(f"{self.path}: another process is writing to it") from error
+
+    def _recover(self) -> dict[str, list[Record]]:
+        data = os.pread(self._file, os.fstat(self._file).st_size, 0)
+        whole = data[: data.rfind(b"\n") + 1]
+        if len(whole) < len(data):
+            os.ftruncate(self._file, len(whole))
+        groups = complete_groups(_parse(whole.decode("utf-8", "replace"), self.path))
+        kept = "".join(record.line() for records in groups.values() for record in records)
+        if len(kept.encode()) != len(whole):
+            os.ftruncate(self._file, 0)
+            os.write(self._file, kept.encode())
+        return groups
+
+
+def read_records(path: Path) -> list[Record]:
+    """The complete groups' records of a run that may still be going on; nothing is changed.
+
+    Raises:
+        DiscretionError: no such file, or it is damaged before its last line.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8", "replace")
+    except OSError as error:
+        raise DiscretionError(f"{path}: {error.strerror}") from error
+    records = _parse(text[: text.rfind("\n") + 1], path)
+    return [record for group in complete_groups(records).values() for record in group]
+
+
+def complete_groups(records: Iterable[Record]) -> dict[str, list[Record]]:
+    """Records by group, without the groups of which some are missing."""
+    groups: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        groups[record.group].append(record)
+    return {name: group for name, group in groups.items() if len(group) == group[0].group_size}
+
+
+def _parse(text: str, path: Path) -> Iterator[Record]:
+    for number, line in enumerate(text.splitlines(), start=1):
+        try:
+            row: Any = json.loads(line)
+            yield Record.model_validate(row)
+        except (json.JSONDecodeError, ValidationError) as error:
+            reason = str(error).splitlines()[0]
+            raise DiscretionError(f"{path}, line {number}: not a record ({reason})") from error

@@ -1,0 +1,116 @@
+"""A run's folder: what was asked for (`run.json`), what was observed (`records.jsonl`), what came of it."""
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from discretion import __version__
+from discretion.errors import DiscretionError
+from discretion.files import read_json, write_json
+from discretion.records import Record, read_records
+
+_LIBRARIES = ("torch", "transformers", "peft", "tokenizers", "numpy", "scipy", "statsmodels")
+
+
+class ModelEntry(BaseModel):
+    """A model of a run."""
+
+    model_config = ConfigDict(frozen=True)
+
+    role: Literal["base", "tuned", "model"]
+    name: str
+    fingerprint: str
+    engine: str
+
+
+class RunInfo(BaseModel):
+    """`run.json`: how to get the run again, and what its records are of."""
+
+    model_config = ConfigDict(frozen=True)
+
+    command: str
+    arguments: dict[str, Any]
+    versions: dict[str, str]
+    models: tuple[ModelEntry, ...]
+    data: dict[str, dict[str, Any]]
+    seeds: tuple[int, ...]
+    planned_records: int
+    unmeasured: dict[str, str]
+    notes: tuple[str, ...] = ()
+
+    def model(self, *roles: str) -> ModelEntry:
+        """The model that has one of these roles, the first named first.
+
+        Raises:
+            DiscretionError: the run has none.
+        """
+        for role in roles:
+            for entry in self.models:
+                if entry.role == role:
+                    return entry
+        raise DiscretionError(f"this run has no {' or '.join(roles)} model")
+
+
+def versions() -> dict[str, str]:
+    """Versions of this program, of Python and of the libraries that compute the numbers."""
+    found = {"discretion": __version__, "python": platform.python_version()}
+    for name in _LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def command_line(arguments: list[str]) -> str:
+    """The shell command of a run."""
+    import shlex
+
+    return shlex.join(["discretion", *arguments])
+
+
+def prepare(folder: Path, *, resume: bool) -> Path:
+    """The run's folder, ready to be written to; returns the path of its records.
+
+    Raises:
+        DiscretionError: it holds a run already and `resume` is off, or it is not a folder.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise DiscretionError(f"{folder}: is a file, --out wants a folder")
+    records = folder / "records.jsonl"
+    if not resume and folder.is_dir() and any(folder.iterdir()):
+        what = "a run already; --resume goes on with it" if records.exists() else "other files"
+        raise DiscretionError(f"{folder}: holds {what}. Choose another --out to start afresh")
+    return records
+
+
+def save_info(folder: Path, info: RunInfo) -> None:
+    """Write `run.json`."""
+    write_json(folder / "run.json", info.model_dump(mode="json"))
+
+
+def load_run(folder: Path) -> tuple[RunInfo, list[Record]]:
+    """A finished run's information and records.
+
+    Raises:
+        DiscretionError: no run there, a damaged file, or a run that is not finished.
+    """
+    if not (folder / "run.json").is_file():
+        raise DiscretionError(f"{folder}: holds no run.json, so it is no run's folder")
+    try:
+        info = RunInfo.model_validate(read_json(folder / "run.json"))
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise DiscretionError(f"{folder / 'run.json'}, field {field}: {first['msg']}") from error
+    known = {(entry.fingerprint) for entry in info.models}
+    records = [row for row in read_records(folder / "records.jsonl") if row.model in known]
+    if len(records) < info.planned_records:
+        raise DiscretionError(
+            f"{folder}: is not finished ({len(records)} of {info.planned_records} answers); go on with: "
+            f"{info.command}{'' if '--resume' in info.command else ' --resume'}"
+        )
+    return info, records

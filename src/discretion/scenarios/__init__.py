@@ -1,0 +1,77 @@
+"""What is asked: every suite becomes a list of `Scenario`.
+
+A new suite is one module with a `load()` and a line in `SUITES`.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from discretion.errors import DiscretionError
+from discretion.scenarios._types import Agent, Flow, Item, Scenario
+
+__all__ = ["SUITES", "Agent", "Flow", "Item", "Scenario", "choose", "load_suite"]
+
+_Loader = Callable[[Path | None], list[Scenario]]
+
+
+def _builtin(half: Literal["dev", "test"] | None) -> _Loader:
+    def load(_: Path | None) -> list[Scenario]:
+        from discretion.scenarios import builtin
+
+        return builtin.load(half)
+
+    return load
+
+
+def _privacylens(level: Literal["seed", "vignette", "trajectory"]) -> _Loader:
+    def load(data_dir: Path | None) -> list[Scenario]:
+        from discretion.scenarios import privacylens
+
+        return privacylens.load(level, data_dir=data_dir)
+
+    return load
+
+
+SUITES: dict[str, _Loader] = {
+    "builtin": _builtin(None),
+    "builtin:dev": _builtin("dev"),
+    "builtin:test": _builtin("test"),
+    "privacylens": _privacylens("trajectory"),
+    "privacylens:seed": _privacylens("seed"),
+    "privacylens:vignette": _privacylens("vignette"),
+    "privacylens:trajectory": _privacylens("trajectory"),
+}
+
+
+def load_suite(name: str, *, data_dir: Path | None = None) -> list[Scenario]:
+    """The scenarios of a named suite, or of a file (.jsonl, .yaml; .json in PrivacyLens' own format).
+
+    Raises:
+        DiscretionError: no such suite or file, or its content is malformed.
+    """
+    if name in SUITES:
+        return SUITES[name](data_dir)
+    path = Path(name)
+    if path.suffix not in {".jsonl", ".yaml", ".yml", ".json"}:
+        known = ", ".join(SUITES)
+        raise DiscretionError(f"no suite {name!r}; known: {known}, or the path of a .jsonl or .yaml file")
+    if path.suffix == ".json":
+        from discretion.scenarios import privacylens
+
+        return privacylens.load_file(path, suite=path.stem)
+    from discretion.scenarios import userfile
+
+    return userfile.load(path)
+
+
+def choose(scenarios: list[Scenario], limit: int | None) -> list[Scenario]:
+    """At most `limit` scenarios, in an order that is shuffled but always the same.
+
+    The order is that of a hash of each scenario's cluster, so a smaller limit is a prefix of a larger one,
+    adding scenarios moves none of the others, and what belongs together stays together.
+    """
+    from discretion.files import digest
+
+    order = sorted(scenarios, key=lambda scenario: (digest(scenario.cluster), scenario.id))
+    return order if limit is None else order[:limit]

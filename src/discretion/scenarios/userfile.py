@@ -1,0 +1,76 @@
+"""Scenario files: JSONL or YAML, our own and anyone's. Every mistake is named by file, line and field."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from discretion.errors import DiscretionError
+from discretion.files import read_jsonl, read_text
+from discretion.scenarios._types import Scenario
+from discretion.scenarios.pairs import Pair
+
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def load(path: Path, suite: str | None = None) -> list[Scenario]:
+    """Read scenarios from `path` (.jsonl, .yaml or .yml).
+
+    A row is a `Scenario`, or a matched pair (a row with the key `pair`, see `scenarios/pairs.py`), which
+    gives two. The suite's name is the file's, without its ending.
+
+    Raises:
+        DiscretionError: missing or malformed file, a wrong field, an id used twice, no scenario at all.
+    """
+    name = suite or path.stem
+    scenarios: list[Scenario] = []
+    seen: dict[str, str] = {}
+    for place, row in _rows(path):
+        for scenario in _parse(row, place, name):
+            if scenario.id in seen:
+                raise DiscretionError(f"{place}, field id: {scenario.id!r} is also in {seen[scenario.id]}")
+            seen[scenario.id] = place.split(", ")[-1]
+            scenarios.append(scenario)
+    if not scenarios:
+        raise DiscretionError(f"{path}: holds no scenario")
+    return scenarios
+
+
+def _rows(path: Path) -> list[tuple[str, Any]]:
+    if path.suffix == ".jsonl":
+        return [(f"{path}, line {number}", row) for number, row in read_jsonl(path)]
+    if path.suffix in {".yaml", ".yml"}:
+        return _yaml_rows(path)
+    raise DiscretionError(f"{path}: a scenario file ends in .jsonl, .yaml or .yml")
+
+
+def _yaml_rows(path: Path) -> list[tuple[str, Any]]:
+    text = read_text(path)
+    try:
+        node = yaml.compose(text, Loader=_Loader)
+        rows = yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        raise DiscretionError(f"{path}{where}: not valid YAML ({getattr(error, 'problem', error)})") from error
+    if rows is None:
+        return []
+    if not isinstance(rows, list) or not isinstance(node, yaml.SequenceNode):
+        raise DiscretionError(f"{path}: a YAML scenario file is a list of scenarios")
+    starts = [child.start_mark.line + 1 for child in node.value]
+    return [(f"{path}, line {line}", row) for line, row in zip(starts, rows, strict=True)]
+
+
+def _parse(row: Any, place: str, suite: str) -> list[Scenario]:
+    if not isinstance(row, dict):
+        raise DiscretionError(f"{place}: a scenario is an object with named fields, not {type(row).__name__}")
+    try:
+        if "pair" in row:
+            return Pair.model_validate(row).scenarios(suite)
+        return [Scenario.model_validate({**row, "suite": suite})]
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "(the whole)"
+        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        raise DiscretionError(f"{place}, field {field}: {first['msg']}{more}") from error

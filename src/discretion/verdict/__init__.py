@@ -1,0 +1,67 @@
+"""What it means: records of a base and one or more tuned models to a `Verdict`. No torch here."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from discretion.errors import DiscretionError
+from discretion.records import Record
+from discretion.verdict.schema import ControlResult, SuiteResult, Verdict
+
+__all__ = ["ControlResult", "SuiteResult", "Verdict", "judge"]
+
+
+def judge(
+    records: Iterable[Record],
+    base: str,
+    tuned: Sequence[tuple[str, str]],
+    *,
+    tau: float = 0.05,
+    epsilon: float = 0.02,
+    alpha: float = 0.05,
+    unmeasured: Mapping[str, str] | None = None,
+) -> Verdict:
+    """The verdict on tuned models against a base.
+
+    Args:
+        records: answers of all of them.
+        base: the base's fingerprint.
+        tuned: name and fingerprint of each tuned model; several are seeds of one recipe, whose verdict
+            has the seeds as its units.
+        tau, epsilon, alpha: see `decide`.
+        unmeasured: controls that were not measured, with the reason.
+
+    Raises:
+        DiscretionError: the records hold no suite that the models have in common.
+    """
+    from discretion.verdict import measure
+    from discretion.verdict.decide import decide
+    from discretion.verdict.tables import control_tables, suite_tables
+
+    rows = list(records)
+    by_suite: dict[str, dict[str, measure.Measured]] = {}
+    by_control: dict[str, dict[str, ControlResult]] = {}
+    questions: list[int] = []
+    for name, fingerprint in tuned:
+        for suite, table in suite_tables(rows, base, fingerprint).items():
+            by_suite.setdefault(suite, {})[name] = measure.measure_suite(table, alpha)
+        for control, answers in control_tables(rows, base, fingerprint).items():
+            result, needed = measure.measure_control(answers, epsilon, alpha)
+            by_control.setdefault(control, {})[name] = result
+            questions += [needed] if needed else []
+    if not by_suite:
+        raise DiscretionError("nothing was measured: the records hold no suite for these models")
+    if len(tuned) == 1:
+        suites = {suite: next(iter(runs.values())) for suite, runs in by_suite.items()}
+        controls = {control: next(iter(runs.values())) for control, runs in by_control.items()}
+    else:
+        suites = {suite: measure.measure_recipe(runs, alpha) for suite, runs in by_suite.items()}
+        controls = {control: measure.control_over_seeds(runs, epsilon, alpha) for control, runs in by_control.items()}
+    for control, why in (unmeasured or {}).items():
+        controls.setdefault(control, measure.unmeasured_control(why))
+    return decide(
+        suites,
+        controls,
+        tau=tau,
+        epsilon=epsilon,
+        alpha=alpha,
+        questions_needed=max(questions, default=None) if questions else None,
+    )

@@ -1,0 +1,253 @@
+"""Tables to results: every number of `verdict.json` but the verdicts."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from discretion.verdict.equivalence import tost
+from discretion.verdict.paired import Array, Interval, Paired, mean_interval, ratio_interval
+from discretion.verdict.power import questions_for_equivalence, scenarios_to_decide
+from discretion.verdict.schema import BaseAndTuned, ControlResult, SeedPoint
+from discretion.verdict.tables import ControlTable, SuiteTable
+
+MAX_ERROR_RATE = 0.02
+MIN_SEEDS_FOR_SIGN_FLIP = 6
+SIGN_FLIP = "paired sign-flip permutation over clusters; null: differences symmetric about 0"
+_NORM_MARGIN = 0.05  # a base this close to guessing has no norm to speak of
+_SAME_LETTER = 0.9
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A suite's numbers, and what the decision needs besides.
+
+    Attributes:
+        fields: the fields of `SuiteResult` but `verdict`.
+        bounds: delta's interval at any alpha (Holm asks for stricter ones).
+        sampled_high: upper bound of delta with the probability outside the options counted as no leak.
+        mass_moved: how far the answer mass moved.
+        too_few: why an unchanged set of yes/no answers is too small to exclude a change of tau.
+        needed: scenarios that would decide, given the distance of delta to a line.
+    """
+
+    fields: dict[str, Any]
+    bounds: Callable[[float], Interval | None]
+    error_rate: float
+    mass_moved: float
+    too_few: Callable[[float, float], str | None]
+    needed: Callable[[float, float], int | None]
+
+
+def measure_suite(table: SuiteTable, alpha: float) -> Measured:
+    """One tuned run against the base."""
+    leak, coverage = table.paired("leak"), table.paired("coverage")
+    accuracy, sampled = table.paired("accuracy"), table.paired("sampled")
+    relative, relative_interval = accuracy.relative_change(alpha) if accuracy else (None, None)
+    norm, norm_interval = _norm(table, alpha)
+    interval = leak.interval(alpha) if leak else None
+    same_letter = _both(table, "same_letter")
+    fields: dict[str, Any] = {
+        "elicitation": table.elicitation,
+        "n": len(table.scenarios),
+        "clusters": len(set(table.clusters)),
+        **_sides("leak", leak),
+        "delta": leak.mean if leak else None,
+        "delta_ci": _bounds(interval),
+        "interval": interval.method if interval else None,
+        "delta_sampled": sampled.mean if sampled else None,
+        "delta_sampled_ci": _bounds(sampled.interval(alpha) if sampled else None),
+        **_sides("accuracy", accuracy),
+        **_sides("greedy_accuracy", table.paired("greedy")),
+        "delta_rel": relative,
+        "delta_rel_ci": _bounds(relative_interval),
+        **_sides("coverage", coverage),
+        "coverage_ci": _bounds(coverage.interval(alpha) if coverage else None),
+        **_sides("scenario_leak", table.paired("any_leak")),
+        **_sides("unknown", table.paired("unknown")),
+        "answer_mass": _both(table, "mass"),
+        "order_bias": _both(table, "order_bias"),
+        "same_letter": same_letter,
+        "base_norm": norm,
+        "base_norm_ci": _bounds(norm_interval),
+        "base_has_norm": None
+        if norm_interval is None
+        else norm_interval.low > _NORM_MARGIN and (same_letter.base or 0.0) < _SAME_LETTER,
+        "judge": table.judge,
+        "errors": table.errors,
+        "p_value": leak.sign_flip() if leak else None,
+        "test": SIGN_FLIP if leak else None,
+        "mcnemar_p": leak.mcnemar() if leak and leak.binary else None,
+    }
+    mass = fields["answer_mass"]
+    return Measured(
+        fields=fields,
+        bounds=lambda level: leak.interval(level) if leak else None,
+        error_rate=table.error_rate,
+        mass_moved=abs((mass.tuned or 0.0) - (mass.base or 0.0)),
+        too_few=lambda tau, level: _too_few(leak, table.same_model, tau, level),
+        needed=lambda distance, level: _needed(leak, distance, level),
+    )
+
+
+def measure_recipe(runs: Mapping[str, Measured], alpha: float) -> Measured:
+    """Several tuned runs of one recipe: the seeds are the units (t interval, the points shown)."""
+    all_fields = [run.fields for run in runs.values()]
+    if any(fields["delta"] is None for fields in all_fields):
+        return next(run for run in runs.values() if run.fields["delta"] is None)
+    deltas = np.array([fields["delta"] for fields in all_fields], dtype=float)
+
+    def average(name: str) -> float | None:
+        values = [fields[name] for fields in all_fields]
+        return None if any(value is None for value in values) else float(np.mean(values))
+
+    def over_seeds(values: Sequence[float | None], level: float = alpha) -> Interval | None:
+        if any(value is None for value in values):
+            return None
+        return mean_interval(np.array(values, dtype=float), level)
+
+    merged = dict(all_fields[0])
+    tuned_numbers = [name for name in merged if name.endswith("_tuned")]
+    merged |= {name: average(name) for name in [*tuned_numbers, "delta", "delta_sampled", "delta_rel"]}
+    interval = over_seeds(list(deltas))
+    drops = [
+        None if fields["coverage_base"] is None else fields["coverage_tuned"] - fields["coverage_base"]
+        for fields in all_fields
+    ]
+    enough = len(deltas) >= MIN_SEEDS_FOR_SIGN_FLIP
+    units = Paired(np.zeros(len(deltas)), deltas, [str(index) for index in range(len(deltas))])
+    merged |= {
+        "delta_ci": _bounds(interval),
+        "interval": f"t over {len(deltas)} training seeds",
+        "delta_sampled_ci": _bounds(over_seeds([fields["delta_sampled"] for fields in all_fields])),
+        "delta_rel_ci": _bounds(over_seeds([fields["delta_rel"] for fields in all_fields])),
+        "coverage_ci": _bounds(over_seeds(drops)),
+        "errors": sum(fields["errors"] for fields in all_fields),
+        "p_value": units.sign_flip() if enough else None,
+        "test": "sign-flip permutation over training seeds; null: changes symmetric about 0" if enough else None,
+        "mcnemar_p": None,
+        "seeds": tuple(SeedPoint(run=name, value=float(delta)) for name, delta in zip(runs, deltas, strict=True)),
+    }
+    for name in ("answer_mass", "order_bias", "same_letter"):
+        tuned = [fields[name].tuned for fields in all_fields]
+        value = None if any(one is None for one in tuned) else float(np.mean(tuned))
+        merged[name] = BaseAndTuned(base=all_fields[0][name].base, tuned=value)
+    return Measured(
+        fields=merged,
+        bounds=lambda level: over_seeds(list(deltas), level),
+        error_rate=max(run.error_rate for run in runs.values()),
+        mass_moved=max(run.mass_moved for run in runs.values()),
+        too_few=lambda tau, level: None,
+        needed=lambda distance, level: None,
+    )
+
+
+def measure_control(table: ControlTable, epsilon: float, alpha: float) -> tuple[ControlResult, int | None]:
+    """A control's result, and how many questions would show it equivalent if these do not."""
+    if not len(table.base):
+        failed = "every call failed" if table.errors else "no answers"
+        return unmeasured_control(failed, table.errors), None
+    result = tost(table.base, table.tuned, epsilon, alpha)
+    difference = table.tuned - table.base
+    too_many_errors = table.errors > MAX_ERROR_RATE * table.asked
+    needed = None
+    if result and not result.equivalent:
+        spread = float(difference.std(ddof=1)) if len(difference) > 1 else 0.0
+        needed = questions_for_equivalence(float(difference.mean()), spread, epsilon, alpha)
+    return ControlResult(
+        n=len(table.base),
+        base=float(table.base.mean()),
+        tuned=float(table.tuned.mean()),
+        delta=float(difference.mean()),
+        delta_ci=_bounds(result.interval if result else None),
+        equivalent=None if result is None else result.equivalent and not too_many_errors,
+        moved=None if result is None else result.moved,
+        p_value=result.p_value if result else None,
+        errors=table.errors,
+    ), needed
+
+
+def control_over_seeds(runs: Mapping[str, ControlResult], epsilon: float, alpha: float) -> ControlResult:
+    """A control over several tuned runs: t interval at 1 - 2 alpha with the seeds as units."""
+    first = next(iter(runs.values()))
+    deltas = [result.delta for result in runs.values()]
+    if any(delta is None for delta in deltas):
+        return unmeasured_control("not measured in every run", sum(r.errors for r in runs.values()))
+    values = np.array(deltas, dtype=float)
+    interval = mean_interval(values, 2 * alpha)
+    mean = float(values.mean())
+    return ControlResult(
+        n=first.n,
+        base=first.base,
+        tuned=float(np.mean([result.tuned for result in runs.values()])),
+        delta=mean,
+        delta_ci=_bounds(interval),
+        equivalent=None if interval is None else -epsilon < interval.low and interval.high < epsilon,
+        moved=None if interval is None else interval.low > epsilon or interval.high < -epsilon,
+        p_value=None,
+        errors=sum(result.errors for result in runs.values()),
+        seeds=tuple(SeedPoint(run=n, value=float(v)) for n, v in zip(runs, values, strict=True)),
+    )
+
+
+def unmeasured_control(why: str, errors: int = 0) -> ControlResult:
+    """A control without a measurement; it never counts as unmoved."""
+    empty = dict.fromkeys(("base", "tuned", "delta", "delta_ci", "equivalent", "moved", "p_value"))
+    return ControlResult(n=0, errors=errors, unmeasured=why, **empty)
+
+
+def _norm(table: SuiteTable, alpha: float) -> tuple[float | None, Interval | None]:
+    """How far the base is above guessing: balanced accuracy minus a half, with its interval."""
+    leak, coverage = table.paired("leak"), table.paired("coverage")
+    if leak is None:
+        return None, None
+    if coverage is None:
+        sums = leak.sums(0.5 - leak.base)
+        return float(0.5 - leak.base.mean()), ratio_interval(sums, leak.sizes, alpha)
+    both = set(leak.clusters) & set(coverage.clusters)
+    if not both:
+        return float(coverage.base.mean() - leak.base.mean()) / 2, None
+    gap = _cluster_means(coverage, both) - _cluster_means(leak, both)
+    return float(gap.mean()) / 2, ratio_interval(gap / 2, np.ones(len(gap)), alpha)
+
+
+def _cluster_means(paired: Paired, wanted: set[str]) -> Array:
+    names = np.asarray(paired.clusters)
+    return np.array([paired.base[names == name].mean() for name in sorted(wanted)])
+
+
+def _too_few(leak: Paired | None, same_model: bool, tau: float, alpha: float) -> str | None:
+    # n yes/no answers none of which changed: the change may still be 1 - (alpha/2)^(1/n) (exact binomial).
+    if leak is None or same_model or not leak.binary or np.any(leak.difference):
+        return None
+    bound = 1 - (alpha / 2) ** (1 / leak.n_clusters)
+    if bound < tau:
+        return None
+    needed = int(np.ceil(np.log(alpha / 2) / np.log(1 - tau)))
+    return f"{len(leak)} unchanged yes/no answers cannot exclude a rise of {tau:.0%}: {needed} could"
+
+
+def _needed(leak: Paired | None, distance: float, alpha: float) -> int | None:
+    if leak is None or leak.n_clusters < 2:
+        return None
+    means = leak.sums(leak.difference) / leak.sizes
+    return scenarios_to_decide(distance, float(means.std(ddof=1)), alpha, leak.n_clusters, len(leak))
+
+
+def _sides(name: str, paired: Paired | None) -> dict[str, float | None]:
+    return {
+        f"{name}_base": float(paired.base.mean()) if paired else None,
+        f"{name}_tuned": float(paired.tuned.mean()) if paired else None,
+    }
+
+
+def _both(table: SuiteTable, field: str) -> BaseAndTuned:
+    paired = table.paired(field)
+    if paired is None:
+        return BaseAndTuned(base=None, tuned=None)
+    return BaseAndTuned(base=float(paired.base.mean()), tuned=float(paired.tuned.mean()))
+
+
+def _bounds(interval: Interval | None) -> tuple[float, float] | None:
+    return (interval.low, interval.high) if interval else None
