@@ -206,7 +206,8 @@ def demo(
 def main() -> NoReturn:
     """Run the command line; every known mistake is one message and exit code 2."""
     try:
-        app(standalone_mode=False)
+        # Without standalone mode Typer returns the code of an Exit instead of leaving.
+        code = app(standalone_mode=False)
     except DiscretionError as error:
         _fail(str(error))
     except typer.Exit as exit_:
@@ -220,7 +221,7 @@ def main() -> NoReturn:
         if not hasattr(error, "format_message"):  # not one of click's own: a defect of ours
             raise
         _fail(error.format_message(), getattr(error, "ctx", None))
-    sys.exit(0)
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 def _fail(message: str, context: Any = None) -> NoReturn:

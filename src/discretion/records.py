@@ -188,7 +188,8 @@ def complete_groups(records: Iterable[Record]) -> dict[str, list[Record]]:
 
 
 def _parse(text: str, path: Path) -> Iterator[Record]:
-    for number, line in enumerate(text.splitlines(), start=1):
+    # Not splitlines(): a model's text may hold U+2028 and its like, which JSON leaves as they are.
+    for number, line in enumerate(text.split("\n")[:-1], start=1):
         try:
             row: Any = json.loads(line)
             yield Record.model_validate(row)

@@ -55,7 +55,7 @@ def _ask(question: Choice) -> Ask:
         prompt=prompt,
         options=letters,
         labels={},
-        variant={"protocol": "letters"},
+        variant={"protocol": "letters", "options": str(len(letters))},
         judge="logprobs",
         read_options=RightOption(question.answer),
     )

@@ -1,6 +1,7 @@
 """From a spec to transformers objects in memory, with every failure told in a line."""
 
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ from discretion.scenarios.fetch import cache_folder
 # Progress bars and load reports of the libraries would write over ours.
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
 
-import torch
-from safetensors import safe_open
-from transformers import AutoModelForCausalLM, AutoTokenizer
-from transformers.utils import logging as transformers_logging
+import torch  # noqa: E402
+from safetensors import SafetensorError, safe_open  # noqa: E402
+from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: E402
+from transformers.utils import logging as transformers_logging  # noqa: E402
 
 transformers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()
@@ -61,7 +63,7 @@ def load_weights(folder: Path, device: str, dtype: torch.dtype) -> Any:
             folder, dtype=dtype, use_safetensors=True, trust_remote_code=False, local_files_only=True
         )
         return model.to(device).eval()
-    except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError) as error:
         raise DiscretionError(f"{folder}: cannot load the model ({_first_line(error)})") from error
 
 

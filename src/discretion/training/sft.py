@@ -40,19 +40,26 @@ def tune(
     Raises:
         DiscretionError: the base cannot be loaded.
     """
+    import warnings
+
     import torch
-    from datasets import Dataset
+    from datasets import Dataset, disable_progress_bars
     from peft import LoraConfig
     from transformers import TrainerCallback
+    from transformers.trainer_callback import PrinterCallback
     from transformers.utils import logging as transformers_logging
     from trl import SFTConfig, SFTTrainer
 
     from discretion.models import loading
 
     transformers_logging.set_verbosity_error()
+    disable_progress_bars()
+    warnings.filterwarnings("ignore", category=FutureWarning)  # the libraries' talk among themselves
     folder = loading.local_folder(parse_spec(base).base)
     network = loading.load_weights(folder, "cuda" if torch.cuda.is_available() else "cpu", torch.float32)
     tokenizer = loading.load_tokenizer(folder)
+    # The adapter's configuration names its base: the spec that was asked for, not a cache folder of ours.
+    network.name_or_path = network.config._name_or_path = base
 
     class Heard(TrainerCallback):  # type: ignore[misc]
         """Passes the loss on, one line a report."""
@@ -88,11 +95,9 @@ def tune(
             use_cpu=not torch.cuda.is_available(),
         ),
     )
-    from transformers.trainer_callback import PrinterCallback
-
     trainer.remove_callback(PrinterCallback)
     trainer.train()
-    trainer.save_model(str(unfinished))
+    trainer.model.save_pretrained(unfinished)
     write_json(unfinished / "recipe.json", {"base": base, "samples": len(chats), **asdict(recipe)})
     unfinished.rename(out)
     return out

@@ -165,6 +165,7 @@ def measure_control(table: ControlTable, epsilon: float, alpha: float) -> tuple[
         moved=None if result is None else result.moved,
         p_value=result.p_value if result else None,
         errors=table.errors,
+        chance=table.chance,
     ), needed
 
 
@@ -187,6 +188,7 @@ def control_over_seeds(runs: Mapping[str, ControlResult], epsilon: float, alpha:
         moved=None if interval is None else interval.low > epsilon or interval.high < -epsilon,
         p_value=None,
         errors=sum(result.errors for result in runs.values()),
+        chance=first.chance,
         seeds=tuple(SeedPoint(run=n, value=float(v)) for n, v in zip(runs, values, strict=True)),
     )
 

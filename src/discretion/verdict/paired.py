@@ -74,11 +74,13 @@ class Paired:
         return self.sums(np.ones(len(self)))
 
     def interval(self, alpha: float, seed: int = 0, resamples: int = RESAMPLES) -> Interval | None:
-        """The mean difference's interval at level 1 - alpha; None for a single cluster that varies.
+        """The mean difference's interval at level 1 - alpha; None for a single cluster that changed.
 
         BCa bootstrap over clusters (Efron 1987; `scipy.stats.bootstrap`). Below 20 clusters a t interval
         over cluster means takes its place. If every difference is d the interval is [d, d].
         """
+        if not self.difference.any():
+            return Interval(0.0, 0.0, "all equal")
         return ratio_interval(self.sums(self.difference), self.sizes, alpha, seed, resamples)
 
     def relative_change(self, alpha: float, seed: int = 0) -> tuple[float | None, Interval | None]:
@@ -129,6 +131,8 @@ def ratio_interval(
     """Interval of sum(numerators) / sum(denominators), resampling the two together, (clusters,) each."""
     n = len(numerators)
     ratio = float(numerators.sum() / denominators.sum())
+    if n < 2:
+        return None  # one unit says nothing about the next
     if np.allclose(numerators, ratio * denominators, rtol=0, atol=1e-12):
         return Interval(ratio, ratio, "all equal")
     if n < MIN_CLUSTERS_FOR_BOOTSTRAP:

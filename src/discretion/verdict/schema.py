@@ -80,7 +80,10 @@ class SuiteResult(_Strict):
 
 
 class ControlResult(_Strict):
-    """One control: probability of the right answer. `delta_ci` is the 1 - 2 alpha interval of TOST."""
+    """One control: probability of the right answer. `delta_ci` is the 1 - 2 alpha interval of TOST.
+
+    `chance` is what guessing gives; a base near it has little to lose, and its control shows little.
+    """
 
     n: int
     base: float | None
@@ -91,6 +94,7 @@ class ControlResult(_Strict):
     moved: bool | None
     p_value: float | None
     errors: int
+    chance: float | None = None
     unmeasured: str | None = None
     seeds: tuple[SeedPoint, ...] | None = None
 

@@ -71,6 +71,7 @@ class ControlTable:
 
     base: Array
     tuned: Array
+    chance: float | None
     errors: int
     asked: int
 
@@ -95,7 +96,9 @@ def control_tables(records: Iterable[Record], base: str, tuned: str) -> dict[str
         pairs, errors = _pairs(rows, base, tuned)
         before = np.array([_number(one.p_correct) for one, _ in pairs])
         after = np.array([_number(other.p_correct) for _, other in pairs])
-        tables[name] = ControlTable(before, after, errors, len(rows))
+        guessing = [1 / int(one.variant["options"]) for one, _ in pairs if "options" in one.variant]
+        chance = _mean(guessing) if guessing else None
+        tables[name] = ControlTable(before, after, chance, errors, len(rows))
     return tables
 
 

@@ -1,0 +1,75 @@
+import pytest
+
+from conftest import scenario_row
+from discretion.elicit import ask_all, plan_probe
+from discretion.errors import DiscretionError
+from discretion.records import RecordStore
+from discretion.scenarios import Scenario
+
+
+class Counting:
+    """A model that counts what it is asked; its answers follow from the prompt."""
+
+    engine = "test"
+
+    def __init__(self, name="m", window=10_000):
+        self.name = self.fingerprint = name
+        self.window = window
+        self.contexts = 0
+        self.stop_after = None
+
+    def count_tokens(self, prompt):
+        return len(prompt)
+
+    def option_logprobs(self, questions):
+        if self.stop_after is not None and self.contexts >= self.stop_after:
+            raise KeyboardInterrupt
+        self.contexts += 1
+        return [(-0.1 * (1 + len(q.prompt) % 7), -0.5) for q in questions]
+
+
+@pytest.fixture
+def plan():
+    return plan_probe([Scenario.model_validate(scenario_row(number)) for number in range(10)])
+
+
+def test_an_interrupted_run_resumes_without_repeating(tmp_path, plan):
+    uninterrupted = Counting()
+    with RecordStore(tmp_path / "a.jsonl") as store:
+        ask_all([uninterrupted], plan, store)
+    stopped = Counting()
+    stopped.stop_after = 4
+    with RecordStore(tmp_path / "b.jsonl") as store, pytest.raises(KeyboardInterrupt):
+        ask_all([stopped], plan, store)
+    resumed = Counting()
+    with RecordStore(tmp_path / "b.jsonl") as store:
+        ask_all([resumed], plan, store)
+    assert (stopped.contexts, resumed.contexts) == (4, 6)
+    assert (tmp_path / "a.jsonl").read_bytes() == (tmp_path / "b.jsonl").read_bytes()
+
+
+def test_equal_models_are_asked_once_and_different_ones_in_turn(tmp_path, plan):
+    one, same, different = Counting("x"), Counting("x"), Counting("y")
+    with RecordStore(tmp_path / "a.jsonl") as store:
+        records = ask_all([one, same, different], plan, store)
+    assert one.contexts + same.contexts == different.contexts == 10
+    assert [record.model for record in records[:8:4]] == ["x", "y"]
+
+
+def test_too_long_a_scenario_is_told_before_anything_is_asked(tmp_path, plan):
+    model = Counting(window=10)
+    with RecordStore(tmp_path / "a.jsonl") as store, pytest.raises(DiscretionError, match="--skip-long"):
+        ask_all([model], plan, store)
+    assert model.contexts == 0
+    with RecordStore(tmp_path / "a.jsonl") as store:
+        records = ask_all([model], plan, store, skip_long=True)
+    assert all(record.error and record.p_leak is None for record in records)
+
+
+def test_a_record_of_the_same_work_is_the_same_line(tmp_path, plan):
+    lines = []
+    for name in ("a", "b"):
+        with RecordStore(tmp_path / f"{name}.jsonl") as store:
+            lines.append([record.line() for record in ask_all([Counting()], plan, store)])
+    assert lines[0] == lines[1]
+    assert len(set(lines[0])) == 40

@@ -1,0 +1,156 @@
+import json
+import math
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from conftest import save_adapter, save_model
+from discretion.errors import DiscretionError
+from discretion.models import Question, Sampling, load_models
+from discretion.models.local import _common_prefix, _rewinds
+
+FAMILIES = {
+    "llama": {},
+    "qwen2": {},
+    "mistral": {"sliding_window": 64},
+    "gemma2": {"sliding_window": 64},
+    "gpt2": {},
+    "gpt_neox": {},
+}
+
+
+def questions(count=3):
+    context = "The notes say that Ana is away for surgery. " * 6
+    return [
+        Question(f"{context}\nQuestion {number}: share it?\nA. {first}\nB. {second}", ("A", "B"))
+        for number in range(count)
+        for first, second in (("Yes", "No"), ("No", "Yes"))
+    ]
+
+
+def plain(folder, question):
+    """The answer the long way: the whole prompt through transformers, no cache, all logits."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    network = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    text = tokenizer.apply_chat_template(question.messages, add_generation_prompt=True, tokenize=False)
+    ids = tokenizer(text, return_tensors="pt", add_special_tokens=False)["input_ids"]
+    with torch.inference_mode():
+        logprobs = torch.log_softmax(network(ids).logits[0, -1], -1)
+    return [logprobs[tokenizer.convert_tokens_to_ids(option)].item() for option in question.options]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_shared_prefixes_change_no_answer(family, models_dir):
+    folder = save_model(models_dir / family, family, **FAMILIES[family])
+    (model,), _ = load_models([str(folder)])
+    together = model.option_logprobs(questions())
+    for question, answer in zip(questions(), together, strict=True):
+        assert answer == pytest.approx(plain(folder, question), abs=2e-4)
+        assert answer == pytest.approx(model.option_logprobs([question])[0], abs=2e-4)
+
+
+def test_a_full_sliding_window_is_never_wound_back():
+    from transformers import AutoConfig, DynamicCache
+
+    cache = DynamicCache(config=AutoConfig.for_model("mistral", sliding_window=64, num_hidden_layers=2))
+    assert _rewinds(cache, 63)
+    assert not _rewinds(cache, 64)
+
+
+def test_prefix_work_is_done_once(tiny, monkeypatch):
+    (model,), _ = load_models([str(tiny)])
+    seen = []
+    forward = model._forward
+    monkeypatch.setattr(
+        model,
+        "_forward",
+        lambda network, tokens, cache: (seen.append(len(tokens)), forward(network, tokens, cache))[1],
+    )
+    asked = questions()
+    model.option_logprobs(asked)
+    whole = model.count_tokens(asked[0].prompt)
+    assert seen[0] == whole
+    assert all(count < whole / 4 for count in seen[1:])
+
+
+def test_base_and_adapters_share_weights_and_keep_their_answers(tiny, adapter, other, models_dir):
+    second = save_adapter(models_dir / "second", tiny, seed=3)
+    specs = [str(tiny), str(adapter), f"{tiny}@{second}"]
+    models, _ = load_models(specs)
+    assert len({id(model._engine) for model in models}) == 1
+    assert len({model.fingerprint for model in models}) == 3
+    together = [model.option_logprobs(questions(1)) for model in models]
+    for spec, answers in zip(specs, together, strict=True):
+        (alone,), _ = load_models([spec])
+        for one, two in zip(answers, alone.option_logprobs(questions(1)), strict=True):
+            assert one == pytest.approx(two, abs=1e-5)
+    assert together[0] != together[1] != together[2]
+
+
+def test_an_adapter_with_zero_b_changes_nothing(tiny, zero_adapter):
+    (base, tuned), _ = load_models([str(tiny), str(zero_adapter)])
+    assert base.fingerprint != tuned.fingerprint
+    for one, two in zip(base.option_logprobs(questions()), tuned.option_logprobs(questions()), strict=True):
+        assert one == pytest.approx(two, abs=1e-6)
+
+
+def test_an_adapter_for_another_base_is_refused_by_its_shapes(models_dir, adapter):
+    wide = save_model(models_dir / "wide", hidden_size=64, head_dim=16)
+    with pytest.raises(DiscretionError, match=r"made for another base: .* is 64 wide here and 32"):
+        load_models([f"{wide}@{adapter}"])
+    shallow = save_model(models_dir / "shallow", num_hidden_layers=1)
+    with pytest.raises(DiscretionError, match=r"this one has no model.layers.1"):
+        load_models([f"{shallow}@{adapter}"])
+
+
+def test_a_base_of_another_name_only_warns(tiny, other, adapter):
+    models, warnings = load_models([f"{other}@{adapter}"])
+    assert len(models) == 1
+    assert "its shapes fit" in warnings[0]
+    assert load_models([f"{tiny}@{adapter}"])[1] == []
+
+
+def test_nan_is_an_error_not_an_answer(tiny, tmp_path):
+    folder = save_model(tmp_path / "nan")
+    weights = load_file(folder / "model.safetensors")
+    weights["model.norm.weight"].fill_(math.nan)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    (model,), _ = load_models([str(folder)])
+    with pytest.raises(DiscretionError, match="returned NaN"):
+        model.option_logprobs(questions(1))
+    with pytest.raises(DiscretionError, match="returned NaN"):
+        model.generate("hello", Sampling(3, 1.0, 0))
+
+
+def test_generation_follows_its_seed_alone(tiny):
+    (model,), _ = load_models([str(tiny)])
+    drawn = [model.generate("hello", Sampling(12, 1.0, seed)) for seed in (1, 2, 1)]
+    assert drawn[0] == drawn[2] != drawn[1]
+    state = torch.random.get_rng_state()
+    model.generate("hello", Sampling(3, 1.0, 5))
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert model.generate("hello", Sampling(4, 0.0, 1)) == model.generate("hello", Sampling(4, 0.0, 2))
+
+
+def test_the_checkpoints_own_sampling_is_not_used(tiny, tmp_path):
+    """A checkpoint that ships top_k = 1 would make every draw greedy."""
+    folder = save_model(tmp_path / "greedy")
+    config = json.loads((folder / "generation_config.json").read_text())
+    (folder / "generation_config.json").write_text(json.dumps(config | {"do_sample": True, "top_k": 1, "top_p": 0.1}))
+    (model,), _ = load_models([str(folder)])
+    assert len({model.generate("hello", Sampling(12, 1.0, seed)) for seed in range(6)}) > 3
+
+
+def test_common_prefix():
+    assert _common_prefix([[1, 2, 3], [1, 2, 4], [1, 2]]) == 2
+    assert _common_prefix([[], [1]]) == 0
+    assert _common_prefix([[5, 6]]) == 2
+
+
+@pytest.mark.parametrize("flag", [{"device": "gpu9"}, {"dtype": "int3"}])
+def test_unknown_device_or_dtype(tiny, flag):
+    with pytest.raises(DiscretionError):
+        load_models([str(tiny)], **flag)

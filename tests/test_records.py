@@ -1,0 +1,80 @@
+import os
+
+import pytest
+
+from discretion.errors import DiscretionError
+from discretion.records import Record, RecordStore, read_records
+
+
+def group(name: str, size: int = 3) -> list[Record]:
+    return [
+        Record(
+            key=f"{name}{index}", question=f"q{name}{index}", group=name, group_size=size, suite="s",
+            scenario=name, cluster=name, model="m", elicitation="probe", p_leak=0.25, text="line\nbreak é \u2028",
+        )
+        for index in range(size)
+    ]  # fmt: skip
+
+
+def test_what_is_appended_is_read_back(tmp_path):
+    path = tmp_path / "records.jsonl"
+    with RecordStore(path) as store:
+        store.append(group("a"))
+        store.append(group("b"))
+    assert read_records(path) == group("a") + group("b")
+    with RecordStore(path) as store:
+        assert "a" in store
+        assert "c" not in store
+        assert len(store) == 6
+
+
+def test_killed_at_any_byte_loses_only_the_unfinished_group(tmp_path):
+    whole = tmp_path / "whole.jsonl"
+    with RecordStore(whole) as store:
+        store.append(group("a"))
+        store.append(group("b"))
+    data = whole.read_bytes()
+    first = len("".join(record.line() for record in group("a")).encode())
+    for cut in range(len(data) + 1):
+        path = tmp_path / "cut.jsonl"
+        path.write_bytes(data[:cut])
+        with RecordStore(path) as store:
+            assert ("a" in store) == (cut >= first)
+            assert ("b" in store) == (cut == len(data))
+            for name in ("a", "b"):
+                if name not in store:
+                    store.append(group(name))
+        assert path.read_bytes() == data
+        path.unlink()
+
+
+def test_a_full_disk_keeps_the_file_as_it_was(tmp_path, monkeypatch):
+    path = tmp_path / "records.jsonl"
+    real_write = os.write
+
+    def full_after_ten_bytes(file, data):
+        if len(data) > 10:
+            return real_write(file, data[:10])
+        raise OSError(28, "No space left on device")
+
+    with RecordStore(path) as store:
+        store.append(group("a"))
+        before = path.read_bytes()
+        monkeypatch.setattr(os, "write", full_after_ten_bytes)
+        with pytest.raises(DiscretionError, match="No space left"):
+            store.append(group("b"))
+        assert path.read_bytes() == before
+
+
+def test_two_processes_cannot_write_one_file(tmp_path):
+    with RecordStore(tmp_path / "records.jsonl"), pytest.raises(DiscretionError, match="another process"):
+        RecordStore(tmp_path / "records.jsonl")
+
+
+def test_damage_in_the_middle_is_told_not_dropped(tmp_path):
+    path = tmp_path / "records.jsonl"
+    with RecordStore(path) as store:
+        store.append(group("a"))
+    path.write_text("garbage\n" + path.read_text())
+    with pytest.raises(DiscretionError, match="line 1: not a record"):
+        RecordStore(path)

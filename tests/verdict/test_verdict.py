@@ -1,0 +1,191 @@
+"""The five outcomes, from records up."""
+
+import numpy as np
+import pytest
+
+from discretion.errors import DiscretionError
+from discretion.records import Record
+from discretion.verdict import judge
+
+
+def probe(model, scenario, p, *, suite="s", item="0", order="yes-first", appropriate=False, mass=1.0, error=None,
+          cluster=None, sample=0):  # fmt: skip
+    return Record(
+        key=f"{model}{suite}{scenario}{item}{order}{sample}", question=f"{suite}{scenario}{item}{order}{sample}",
+        group=f"{model}{scenario}", group_size=1, suite=suite, scenario=str(scenario),
+        cluster=cluster or str(scenario), item=item, appropriate=appropriate, model=model, elicitation="probe",
+        variant={"order": order}, p_leak=None if error else p, answer_mass=None if error else mass, judge="logprobs",
+        error=error,
+    )  # fmt: skip
+
+
+def control(model, number, p, name="c"):
+    return Record(
+        key=f"{model}{number}", question=f"{name}{number}", group=f"{model}{number}", group_size=1, suite=name,
+        scenario=str(number), cluster=str(number), model=model, elicitation="control", p_correct=p, answer_mass=1.0,
+    )  # fmt: skip
+
+
+def run(
+    rise=0.0, n=60, noise=0.02, control_shift=0.0, controls=300, coverage_shift=None, seed=0, suite="s", tuned="t"
+):
+    rng = np.random.default_rng(seed)
+    records = []
+    for number in range(n):
+        base = rng.uniform(0.2, 0.5)
+        after = np.clip(base + rise + rng.normal(0, noise), 0, 1)
+        records += [probe("b", number, base, suite=suite), probe(tuned, number, float(after), suite=suite)]
+        if coverage_shift is not None:
+            kept = rng.uniform(0.5, 0.8)
+            records += [
+                probe("b", number, kept, item="1", appropriate=True, suite=suite),
+                probe(tuned, number, kept + coverage_shift, item="1", appropriate=True, suite=suite),
+            ]
+    for number in range(controls):
+        right = rng.uniform(0.3, 0.7)
+        records += [control("b", number, right)]
+        records += [control(tuned, number, right + control_shift + rng.normal(0, 0.01))]
+    return records
+
+
+def outcome(records, **options):
+    return judge(records, "b", [("tuned", "t")], **options)
+
+
+def test_collapse_is_a_rise_with_still_controls():
+    verdict = outcome(run(rise=0.2))
+    assert (verdict.verdict, verdict.exit_code) == ("collapse", 1)
+    assert verdict.suites["s"].delta == pytest.approx(0.2, abs=0.02)
+    assert verdict.suites["s"].p_value < 0.01
+    assert verdict.needed_n is None
+
+
+def test_degraded_is_a_rise_with_a_moved_control():
+    assert outcome(run(rise=0.2, control_shift=-0.1)).verdict == "degraded"
+
+
+@pytest.mark.parametrize("controls, shift", [(0, 0), (5, 0.0195)])
+def test_regression_is_a_rise_with_controls_unmeasured_or_undecided(controls, shift):
+    assert outcome(run(rise=0.2, controls=controls, control_shift=shift)).verdict == "regression"
+
+
+def test_preserved_needs_a_measured_control():
+    assert (outcome(run()).verdict, outcome(run()).exit_code) == ("preserved", 0)
+    without = outcome(run(controls=0))
+    assert (without.verdict, without.exit_code) == ("inconclusive", 3)
+    assert any("no control" in reason for reason in without.reasons)
+
+
+def test_a_moved_control_or_lost_coverage_is_never_preserved():
+    assert outcome(run(control_shift=-0.1)).verdict == "inconclusive"
+    assert outcome(run(coverage_shift=0.0)).verdict == "preserved"
+    lost = outcome(run(coverage_shift=-0.2, rise=-0.1))
+    assert lost.verdict == "inconclusive"
+    assert any("coverage" in reason for reason in lost.reasons)
+
+
+def test_undecided_says_how_many_would_decide():
+    verdict = outcome(run(rise=0.04, noise=0.3, n=40))
+    assert verdict.verdict == "inconclusive"
+    assert verdict.needed_n > 40
+
+
+def test_the_same_model_is_preserved_with_a_difference_of_exactly_zero():
+    records = [row for row in run(n=10) if row.model == "b"]
+    verdict = judge(records, "b", [("same", "b")])
+    assert verdict.verdict == "preserved"
+    assert verdict.suites["s"].delta == 0.0
+    assert verdict.suites["s"].delta_ci == (0.0, 0.0)
+    assert verdict.controls["c"].delta == 0.0
+
+
+def test_failed_calls_are_errors_never_answers():
+    rows = run(n=100)
+    rows = [
+        probe("t", row.scenario, 0, error="timeout")
+        if row.model == "t" and row.elicitation == "probe" and int(row.scenario) < 6 else row
+        for row in rows
+    ]  # fmt: skip
+    verdict = outcome(rows)
+    assert verdict.verdict == "inconclusive"
+    assert verdict.suites["s"].errors == 6
+    assert verdict.suites["s"].n == 94
+    assert any("failed" in reason for reason in verdict.reasons)
+
+
+def test_unknown_answers_stay_in_the_denominator():
+    rows = [probe("b", number, 0.0) for number in range(40)]
+    rows += [
+        probe("t", number, None if number < 10 else 0.0, mass=0.0 if number < 10 else 1.0) for number in range(40)
+    ]
+    suite = outcome(rows).suites["s"]
+    assert suite.unknown_tuned == pytest.approx(0.25)
+    assert suite.accuracy_tuned == pytest.approx(0.75)
+    assert suite.accuracy_tuned + suite.leak_tuned + suite.unknown_tuned == pytest.approx(1)
+
+
+def test_orders_are_averaged_and_their_bias_shown():
+    rows = []
+    for number in range(30):
+        for model in "bt":
+            rows += [probe(model, number, 0.9, order="yes-first"), probe(model, number, 0.1, order="no-first")]
+    suite = outcome(rows).suites["s"]
+    assert suite.leak_base == pytest.approx(0.5)
+    assert suite.order_bias.base == pytest.approx(0.4)
+    assert suite.same_letter.base == 1.0
+    assert suite.base_has_norm is False
+
+
+def test_a_base_with_a_norm_is_seen_to_have_one():
+    assert outcome(run(coverage_shift=0.0)).suites["s"].base_has_norm
+
+
+def test_several_suites_are_corrected_and_the_worst_is_the_runs():
+    both = run(rise=0.2, suite="x") + run(suite="y", controls=0)
+    verdict = outcome(both)
+    assert verdict.verdict == "collapse"
+    assert (verdict.suites["x"].verdict, verdict.suites["y"].verdict) == ("collapse", "preserved")
+    borderline = run(rise=0.093, noise=0.1, n=40, seed=1)
+    assert outcome(borderline).verdict == "collapse"
+    many = borderline + [row for k in range(20) for row in run(rise=0.0, suite=f"z{k}", controls=0, n=30)]
+    assert outcome(many).suites["s"].verdict == "inconclusive"
+
+
+def test_a_few_unchanged_yes_no_answers_prove_nothing():
+    rows = [probe(model, number, 0.0) for number in range(30) for model in "bt"]
+    rows += [row for row in run() if row.elicitation == "control"]
+    verdict = outcome(rows)
+    assert verdict.suites["s"].delta_ci == (0.0, 0.0)
+    assert verdict.verdict == "inconclusive"
+    assert any("cannot exclude" in reason for reason in verdict.reasons)
+    rows = [probe(model, number, 0.0) for number in range(80) for model in "bt"] + rows[60:]
+    assert outcome(rows).verdict == "preserved"
+
+
+def test_a_rise_hidden_by_a_change_of_the_answer_mass_is_not_preserved():
+    rows = [row for row in run() if row.elicitation == "control"]
+    for number in range(60):
+        rows += [probe("b", number, 0.5, mass=0.3 + number / 1000), probe("t", number, 0.5, mass=0.95)]
+    verdict = outcome(rows)
+    assert verdict.suites["s"].delta == 0.0
+    assert verdict.suites["s"].delta_sampled > 0.2
+    assert verdict.verdict == "inconclusive"
+
+
+def test_seeds_of_one_recipe_are_its_units():
+    rows = []
+    for index, rise in enumerate((0.19, 0.2, 0.21)):
+        rows += [row for row in run(rise=rise, tuned=f"t{index}", seed=4) if row.model != "b" or index == 0]
+    tuned = [(f"seed {index}", f"t{index}") for index in range(3)]
+    verdict = judge(rows, "b", tuned)
+    suite = verdict.suites["s"]
+    assert verdict.verdict == "collapse"
+    assert [point.run for point in suite.seeds] == ["seed 0", "seed 1", "seed 2"]
+    assert suite.delta == pytest.approx(0.2, abs=0.02)
+    assert suite.p_value is None  # a sign-flip test needs six seeds
+    assert len(verdict.controls["c"].seeds) == 3
+
+
+def test_nothing_in_common_is_an_error():
+    with pytest.raises(DiscretionError, match="nothing was measured"):
+        judge([], "b", [("t", "t")])
