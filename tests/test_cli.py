@@ -161,7 +161,7 @@ def test_compare_takes_seeds_and_refuses_what_does_not_match(tiny, adapter, mode
         (["check", "{tiny}", "{tiny}", "--protocol", "guess"], "protocol"),
         (["check", "{tiny}", "{tiny}", "--control", "trivia"], "no control"),
         (["check", "{tiny}", "{tiny}", "--colour", "red"], "colour"),
-        (["check", "{tiny}"], "TUNED"),
+        (["check", "{tiny}"], "'tuned'"),
         (["report", "nowhere"], "no run.json"),
         (["compare", "nowhere", "nowhere"], "no run.json"),
         (["frobnicate"], "frobnicate"),

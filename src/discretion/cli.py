@@ -74,13 +74,19 @@ Epsilon = Annotated[float, typer.Option(help="A control within this is unchanged
 Alpha = Annotated[float, typer.Option(help="Intervals are at 1 - alpha.")]
 
 
-@app.callback()
-def _top(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
-) -> None:
-    if version:
+def _print_version(wanted: bool) -> None:
+    if wanted:
         typer.echo(f"discretion {__version__}")
         raise typer.Exit
+
+
+@app.callback()
+def _top(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    pass
 
 
 @app.command(no_args_is_help=True)
@@ -213,8 +219,11 @@ def main() -> NoReturn:
     except typer.Exit as exit_:
         sys.exit(exit_.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        _say("interrupted. What was answered is kept; the same command with --resume goes on.")
-        sys.exit(INTERRUPTED)
+        _interrupted()
+    except SystemExit as exit_:  # Typer's own answer to Ctrl-C
+        if exit_.code == INTERRUPTED:
+            _interrupted()
+        raise
     except MemoryError:
         _fail("out of memory; try a smaller model, or a machine with more")
     except Exception as error:
@@ -233,6 +242,11 @@ def _fail(message: str, context: Any = None) -> NoReturn:
     if context is not None:
         console.print(Text(f"try: {context.command_path} --help"), soft_wrap=True)
     sys.exit(ERROR)
+
+
+def _interrupted() -> NoReturn:
+    _say("interrupted. What was answered is kept; the same command with --resume goes on.")
+    sys.exit(INTERRUPTED)
 
 
 def _say(line: str) -> None:

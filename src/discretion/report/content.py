@@ -118,6 +118,10 @@ class Report:
             Fact("difference", f"{signed(suite.delta)} {bounds(suite.delta_ci)}"),
             Fact("interval", suite.interval or "none"),
             Fact("accuracy", change(suite.accuracy_base, suite.accuracy_tuned)),
+            Fact(
+                "accuracy of what is answered",
+                change(suite.answered_accuracy.base, suite.answered_accuracy.tuned),
+            ),
             Fact("relative change of accuracy", f"{signed(suite.delta_rel)} {bounds(suite.delta_rel_ci)}"),
             Fact("greedy accuracy", change(suite.greedy_accuracy_base, suite.greedy_accuracy_tuned)),
             Fact("coverage", change(suite.coverage_base, suite.coverage_tuned)),

@@ -59,6 +59,7 @@ def measure_suite(table: SuiteTable, alpha: float) -> Measured:
         "delta_sampled": sampled.mean if sampled else None,
         "delta_sampled_ci": _bounds(sampled.interval(alpha) if sampled else None),
         **_sides("accuracy", accuracy),
+        "answered_accuracy": _answered(accuracy, leak),
         **_sides("greedy_accuracy", table.paired("greedy")),
         "delta_rel": relative,
         "delta_rel_ci": _bounds(relative_interval),
@@ -129,7 +130,7 @@ def measure_recipe(runs: Mapping[str, Measured], alpha: float) -> Measured:
         "mcnemar_p": None,
         "seeds": tuple(SeedPoint(run=name, value=float(delta)) for name, delta in zip(runs, deltas, strict=True)),
     }
-    for name in ("answer_mass", "order_bias", "same_letter"):
+    for name in ("answer_mass", "order_bias", "same_letter", "answered_accuracy"):
         tuned = [fields[name].tuned for fields in all_fields]
         value = None if any(one is None for one in tuned) else float(np.mean(tuned))
         merged[name] = BaseAndTuned(base=all_fields[0][name].base, tuned=value)
@@ -249,6 +250,18 @@ def _both(table: SuiteTable, field: str) -> BaseAndTuned:
     if paired is None:
         return BaseAndTuned(base=None, tuned=None)
     return BaseAndTuned(base=float(paired.base.mean()), tuned=float(paired.tuned.mean()))
+
+
+def _answered(accuracy: Paired | None, leak: Paired | None) -> BaseAndTuned:
+    def share(right: float, wrong: float) -> float | None:
+        return right / (right + wrong) if right + wrong > 0 else None
+
+    if accuracy is None or leak is None:
+        return BaseAndTuned(base=None, tuned=None)
+    return BaseAndTuned(
+        base=share(float(accuracy.base.mean()), float(leak.base.mean())),
+        tuned=share(float(accuracy.tuned.mean()), float(leak.tuned.mean())),
+    )
 
 
 def _bounds(interval: Interval | None) -> tuple[float, float] | None:

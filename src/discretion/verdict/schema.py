@@ -35,7 +35,7 @@ class SuiteResult(_Strict):
     leak_base, `delta_rel` the relative change of accuracy, `coverage_ci` the interval of coverage_tuned -
     coverage_base. `order_bias` is half the difference of p_leak between the two option orders (0: none,
     0.5: the first letter whatever it says); `same_letter` the share of questions whose likelier letter is
-    the same in both. `delta_sampled_ci` is delta's interval with the probability outside the options
+    the same in both. `answered_accuracy` leaves unknown answers out, as the paper counts. `delta_sampled_ci` is delta's interval with the probability outside the options
     counted as no leak.
     """
 
@@ -52,6 +52,7 @@ class SuiteResult(_Strict):
     delta_sampled_ci: Bounds | None
     accuracy_base: float | None
     accuracy_tuned: float | None
+    answered_accuracy: BaseAndTuned
     greedy_accuracy_base: float | None
     greedy_accuracy_tuned: float | None
     delta_rel: float | None
