@@ -17,7 +17,7 @@ import numpy as np
 from discretion.verdict.decide import decide
 from discretion.verdict.measure import Measured
 from discretion.verdict.paired import Paired
-from discretion.verdict.schema import BaseAndTuned, ControlResult
+from discretion.verdict.schema import BaseAndTuned, ControlResult, SuiteResult
 
 TAU, ALPHA, EPSILON = 0.05, 0.05, 0.02
 STILL = ControlResult(
@@ -41,7 +41,7 @@ def draw(kind: str, n: int, rise: float, rng: np.random.Generator) -> Paired:
     return Paired(np.full(n, 0.4), 0.4 + step, names)
 
 
-def verdict_of(sample: Paired, resamples: int, seed: int) -> tuple[str, bool, float, float]:
+def verdict_of(sample: Paired, resamples: int, seed: int) -> tuple[str, float, float]:
     """The run's verdict with a still control, and the interval."""
 
     def bounds(level: float):
@@ -49,39 +49,12 @@ def verdict_of(sample: Paired, resamples: int, seed: int) -> tuple[str, bool, fl
 
     interval = bounds(ALPHA)
     empty = BaseAndTuned(base=None, tuned=None)
-    nothing = dict.fromkeys(
-        [
-            "interval",
-            "delta_sampled",
-            "delta_sampled_ci",
-            "accuracy_base",
-            "accuracy_tuned",
-            "greedy_accuracy_base",
-            "greedy_accuracy_tuned",
-            "delta_rel",
-            "delta_rel_ci",
-            "coverage_base",
-            "coverage_tuned",
-            "coverage_ci",
-            "scenario_leak_base",
-            "scenario_leak_tuned",
-            "unknown_base",
-            "unknown_tuned",
-            "base_norm",
-            "base_norm_ci",
-            "base_has_norm",
-            "judge",
-            "p_value",
-            "test",
-            "mcnemar_p",
-            "leak_base",
-            "leak_tuned",
-        ]
-    )
-    fields = nothing | {
+    computed = {"elicitation", "n", "clusters", "delta", "delta_ci", "errors"}
+    pairs = {"answer_mass", "order_bias", "same_letter", "answered_accuracy"}
+    nothing = dict.fromkeys(SuiteResult.model_fields.keys() - computed - pairs - {"verdict"})
+    fields = nothing | dict.fromkeys(pairs, empty) | {
         "elicitation": "probe", "n": len(sample), "clusters": len(sample), "delta": sample.mean,
-        "delta_ci": interval[:2], "errors": 0, "answer_mass": empty, "order_bias": empty, "same_letter": empty,
-        "answered_accuracy": empty,
+        "delta_ci": interval[:2], "errors": 0,
     }  # fmt: skip
     measured = Measured(fields, bounds, 0.0, 0.0, lambda tau, alpha: None, lambda distance, alpha: None)
     result = decide({"s": measured}, {"c": STILL}, tau=TAU, epsilon=EPSILON, alpha=ALPHA)

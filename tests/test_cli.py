@@ -186,6 +186,19 @@ def test_an_existing_run_is_not_overwritten(checked, tiny, scenarios, tmp_path):
     assert "is a file" in discretion("check", tiny, tiny, "--out", tmp_path / "file").stderr
 
 
+def test_resuming_with_other_settings_is_refused_but_more_scenarios_are_welcome(tiny, other, scenarios, tmp_path):
+    options = ("--suite", scenarios, "--control", "none", "--out", tmp_path / "run", "--resume", "--quiet")
+    assert discretion("check", tiny, tiny, *options, "--limit", 5).returncode == 3
+    for changed in (("--limit", 3), ("--limit", 5, "--prompt", "privacy_enhanced")):
+        result = discretion("check", tiny, tiny, *options, *changed)
+        assert result.returncode == 2
+        assert "other settings" in result.stderr
+    assert "tuned" in discretion("check", tiny, other, *options, "--limit", 5).stderr
+    assert discretion("check", tiny, tiny, *options, "--limit", 8).returncode == 3
+    assert json.loads((tmp_path / "run" / "verdict.json").read_text())["suites"]["leave"]["n"] == 8
+    assert discretion("report", tmp_path / "run").returncode == 0
+
+
 def test_too_long_a_scenario(tiny, tmp_path):
     path = tmp_path / "long.jsonl"
     path.write_text(json.dumps(scenario_row(1, context="word " * 3000)) + "\n" + json.dumps(scenario_row(2)) + "\n")

@@ -18,7 +18,16 @@ from discretion.files import digest
 from discretion.models import Model, load_models
 from discretion.records import Record, RecordStore
 from discretion.report import Report, write_reports
-from discretion.run import ModelEntry, RunInfo, command_line, load_run, prepare, save_info, versions
+from discretion.run import (
+    ModelEntry,
+    RunInfo,
+    command_line,
+    load_run,
+    prepare,
+    refuse_other_settings,
+    save_info,
+    versions,
+)
 from discretion.scenarios import choose, load_suite
 from discretion.verdict import judge
 
@@ -206,6 +215,7 @@ def _observe(
         unmeasured=plan.controls.unmeasured,
         notes=tuple(notes),
     )
+    refuse_other_settings(folder, info)
     with RecordStore(records_file) as store:
         save_info(folder, info)
         records = ask_all(models, groups, store, progress, skip_long=asked.skip_long)

@@ -1,5 +1,6 @@
 """A run's folder: what was asked for (`run.json`), what was observed (`records.jsonl`), what came of it."""
 
+import json
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -92,6 +93,45 @@ def save_info(folder: Path, info: RunInfo) -> None:
     write_json(folder / "run.json", info.model_dump(mode="json"))
 
 
+def refuse_other_settings(folder: Path, info: RunInfo) -> None:
+    """Answers to other questions or of other models must not end up in one folder; only more scenarios may.
+
+    Raises:
+        DiscretionError: the folder's run was made with other settings; the message names them.
+    """
+    if not (folder / "run.json").is_file():
+        return
+    before = _read_info(folder)
+    decisive = ("suites", "protocol", "prompt", "samples", "seeds", "controls")
+    old, new = (json.loads(json.dumps(run.arguments)) for run in (before, info))
+    changed = [f"{name} {old.get(name)} -> {new.get(name)}" for name in decisive if old.get(name) != new.get(name)]
+    if before.arguments.get("limit") and info.arguments.get("limit"):
+        if info.arguments["limit"] < before.arguments["limit"]:
+            changed.append(f"limit {before.arguments['limit']} -> {info.arguments['limit']}")
+    elif info.arguments.get("limit"):
+        changed.append(f"limit none -> {info.arguments['limit']}")
+    for one, other in zip(before.models, info.models, strict=False):
+        if (one.fingerprint, one.engine) != (other.fingerprint, other.engine):
+            changed.append(f"{other.role} {one.name} -> {other.name} (other weights, device or number format)")
+    for name, entry in before.data.items():
+        now = info.data.get(name, {})
+        if now.get("scenarios") == entry.get("scenarios") and now.get("fingerprint") != entry.get("fingerprint"):
+            changed.append(f"the content of {name}")
+    if changed:
+        raise DiscretionError(
+            f"{folder}: holds a run with other settings ({'; '.join(changed)}); choose another --out"
+        )
+
+
+def _read_info(folder: Path) -> RunInfo:
+    try:
+        return RunInfo.model_validate(read_json(folder / "run.json"))
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise DiscretionError(f"{folder / 'run.json'}, field {field}: {first['msg']}") from error
+
+
 def load_run(folder: Path) -> tuple[RunInfo, list[Record]]:
     """A finished run's information and records.
 
@@ -100,14 +140,13 @@ def load_run(folder: Path) -> tuple[RunInfo, list[Record]]:
     """
     if not (folder / "run.json").is_file():
         raise DiscretionError(f"{folder}: holds no run.json, so it is no run's folder")
-    try:
-        info = RunInfo.model_validate(read_json(folder / "run.json"))
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise DiscretionError(f"{folder / 'run.json'}, field {field}: {first['msg']}") from error
-    known = {(entry.fingerprint) for entry in info.models}
+    info = _read_info(folder)
+    known = {entry.fingerprint for entry in info.models}
     records = [row for row in read_records(folder / "records.jsonl") if row.model in known]
+    if len(records) > info.planned_records:
+        raise DiscretionError(
+            f"{folder}: holds {len(records)} answers where {info.planned_records} were planned (of other settings?)"
+        )
     if len(records) < info.planned_records:
         raise DiscretionError(
             f"{folder}: is not finished ({len(records)} of {info.planned_records} answers); go on with: "

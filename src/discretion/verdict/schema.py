@@ -29,14 +29,18 @@ class SeedPoint(_Strict):
 class SuiteResult(_Strict):
     """One suite under one condition. Rates are means over scenarios, in [0, 1].
 
-    accuracy + leak + unknown = 1 over inappropriate items, given one of the options is answered;
-    `answer_mass` is how much probability the options have. `scenario_leak` is the share of scenarios in
-    which at least one inappropriate item is more likely passed on than not. `delta` is leak_tuned -
-    leak_base, `delta_rel` the relative change of accuracy, `coverage_ci` the interval of coverage_tuned -
-    coverage_base. `order_bias` is half the difference of p_leak between the two option orders (0: none,
-    0.5: the first letter whatever it says); `same_letter` the share of questions whose likelier letter is
-    the same in both. `answered_accuracy` leaves unknown answers out, as the paper counts. `delta_sampled_ci` is delta's interval with the probability outside the options
-    counted as no leak.
+    accuracy + leak + unknown = 1 over inappropriate items, given that one of the options is answered:
+
+    - `answer_mass` is how much probability the options have; `delta_sampled_ci` is delta's interval with the
+      probability outside them counted as no leak.
+    - `answered_accuracy` leaves unknown answers out, as the paper counts.
+    - `scenario_leak` is the share of scenarios in which at least one inappropriate item is more likely passed
+      on than not.
+    - `delta` is leak_tuned - leak_base, `delta_rel` the relative change of accuracy, `coverage_ci` the interval
+      of coverage_tuned - coverage_base.
+    - `order_bias` is half the difference of p_leak between the two option orders (0: none, 0.5: the first
+      letter whatever it says), `same_letter` the share of questions whose likelier letter is the same in both.
+    - `base_norm` is how far the base is above guessing (balanced accuracy minus one half).
     """
 
     verdict: Outcome
