@@ -220,16 +220,14 @@ def main() -> NoReturn:
         sys.exit(exit_.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         _interrupted()
-    except SystemExit as exit_:  # Typer's own answer to Ctrl-C
-        if exit_.code == INTERRUPTED:
-            _interrupted()
-        raise
     except MemoryError:
         _fail("out of memory; try a smaller model, or a machine with more")
     except Exception as error:
         if not hasattr(error, "format_message"):  # not one of click's own: a defect of ours
             raise
         _fail(error.format_message(), getattr(error, "ctx", None))
+    if code == INTERRUPTED:
+        _interrupted()
     sys.exit(code if isinstance(code, int) else 0)
 
 
