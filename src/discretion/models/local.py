@@ -241,7 +241,8 @@ def load_local(specs: Sequence[Spec], device: str | None, dtype: str | None) -> 
             models.append(LocalModel(spec.text, engine, loading.load_tokenizer(folder), identity))
             continue
         on_top = loading.adapter_folder(spec.adapter)
-        other = loading.base_name_differs(on_top, spec.text.split("@")[0])
+        named, at, _ = spec.text.partition("@")
+        other = loading.base_name_differs(on_top, named) if at else None
         if other:
             warnings.append(f"{spec.adapter} says it was trained on {other}; its shapes fit, so it is used")
         handle = engine.add_adapter(on_top, spec.adapter)

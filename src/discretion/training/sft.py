@@ -97,7 +97,8 @@ def tune(
     )
     trainer.remove_callback(PrinterCallback)
     trainer.train()
-    trainer.model.save_pretrained(unfinished)
+    # The vocabulary is never resized here; left to guess, PEFT would ask the hub about the base.
+    trainer.model.save_pretrained(unfinished, save_embedding_layers=False)
     write_json(unfinished / "recipe.json", {"base": base, "samples": len(chats), **asdict(recipe)})
     unfinished.rename(out)
     return out

@@ -1,6 +1,6 @@
 """Does the verdict keep its promises? Simulated differences with a known truth.
 
-    python benchmarks/verdict.py --out benchmarks/results/verdict.jsonl
+    python benchmarks/simulate_verdict.py --out benchmarks/results/simulate_verdict.jsonl
 
 For n = 100 and 493 scenarios and three kinds of differences (yes/no answers, probabilities, zero-inflated
 probabilities) it draws 1,000 runs a row and counts: flags and false `preserved` at a true rise of tau (each at most
@@ -77,7 +77,7 @@ def row(kind: str, n: int, rise: float, draws: int, resamples: int) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/verdict.jsonl"))
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/simulate_verdict.jsonl"))
     parser.add_argument("--draws", type=int, default=1000)
     parser.add_argument("--resamples", type=int, default=1999)
     options = parser.parse_args()
