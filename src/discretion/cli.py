@@ -199,7 +199,7 @@ def report(
 def demo(
     out: Annotated[Path, typer.Option(help="The demo's folder.")] = Path("demo"),
     resume: Resume = False,
-    limit: Annotated[int, typer.Option(help="How many built-in scenarios to ask.")] = 30,
+    limit: Annotated[int, typer.Option(help="How many built-in scenarios to ask.")] = 40,
 ) -> None:
     """Tune the embedded model on harmless-looking chats, then check it. Exits 0 when the story completes."""
     from discretion.demo import run_demo

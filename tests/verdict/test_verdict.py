@@ -136,6 +136,13 @@ def test_orders_are_averaged_and_their_bias_shown():
     assert suite.base_has_norm is False
 
 
+def test_not_answering_is_no_norm():
+    rows = [probe(model, number, (None, 0.0, 1.0)[number % 3], mass=1.0) for number in range(60) for model in "bt"]
+    suite = outcome(rows).suites["s"]
+    assert suite.base_has_norm is False
+    assert suite.answered_accuracy.base == pytest.approx(0.5)
+
+
 def test_a_base_with_a_norm_is_seen_to_have_one():
     assert outcome(run(coverage_shift=0.0)).suites["s"].base_has_norm
 

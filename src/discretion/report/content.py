@@ -173,8 +173,9 @@ def _suite_caveats(suite: SuiteResult) -> list[str]:
             share = f"{suite.same_letter.base:.0%}"
             letter = f" (its likelier letter is the same in both orders in {share} of the questions)"
         lines.append(
-            f"this base has no norm to lose: its accuracy is {percent(suite.accuracy_base)} where guessing "
-            f"gives 50%{letter}. A collapse cannot show here, and `preserved` says little"
+            "this base has no norm to lose: its accuracy over what it answers is "
+            f"{percent(suite.answered_accuracy.base)} where guessing gives 50%{letter}. "
+            "A collapse cannot show here, and `preserved` says little"
             if suite.coverage_base is None
             else f"this base has no norm to lose: it would pass on {percent(suite.leak_base)} of what is "
             f"inappropriate and {percent(suite.coverage_base)} of what is appropriate{letter}. A collapse "

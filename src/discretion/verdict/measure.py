@@ -202,12 +202,12 @@ def unmeasured_control(why: str, errors: int = 0) -> ControlResult:
 
 def _norm(table: SuiteTable, alpha: float) -> tuple[float | None, Interval | None]:
     """How far the base is above guessing: balanced accuracy minus a half, with its interval."""
-    leak, coverage = table.paired("leak"), table.paired("coverage")
-    if leak is None:
+    leak, accuracy, coverage = (table.paired(name) for name in ("leak", "accuracy", "coverage"))
+    if leak is None or accuracy is None:
         return None, None
     if coverage is None:
-        sums = leak.sums(0.5 - leak.base)
-        return float(0.5 - leak.base.mean()), ratio_interval(sums, leak.sizes, alpha)
+        above = (accuracy.base - leak.base) / 2  # an unknown answer counts for neither side
+        return float(above.mean()), ratio_interval(leak.sums(above), leak.sizes, alpha)
     both = set(leak.clusters) & set(coverage.clusters)
     if not both:
         return float(coverage.base.mean() - leak.base.mean()) / 2, None
