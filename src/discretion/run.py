@@ -1,6 +1,7 @@
 """A run's folder: what was asked for (`run.json`), what was observed (`records.jsonl`), what came of it."""
 
 import json
+import math
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from discretion import __version__
-from discretion.errors import DiscretionError
+from discretion.errors import DiscretionError, wrong_field
 from discretion.files import read_json, write_json
 from discretion.records import Record, read_records
 
@@ -105,11 +106,8 @@ def refuse_other_settings(folder: Path, info: RunInfo) -> None:
     decisive = ("suites", "protocol", "prompt", "samples", "seeds", "controls")
     old, new = (json.loads(json.dumps(run.arguments)) for run in (before, info))
     changed = [f"{name} {old.get(name)} -> {new.get(name)}" for name in decisive if old.get(name) != new.get(name)]
-    if before.arguments.get("limit") and info.arguments.get("limit"):
-        if info.arguments["limit"] < before.arguments["limit"]:
-            changed.append(f"limit {before.arguments['limit']} -> {info.arguments['limit']}")
-    elif info.arguments.get("limit"):
-        changed.append(f"limit none -> {info.arguments['limit']}")
+    if (new.get("limit") or math.inf) < (old.get("limit") or math.inf):
+        changed.append(f"limit {old.get('limit')} -> {new['limit']}")
     for one, other in zip(before.models, info.models, strict=False):
         if (one.fingerprint, one.engine) != (other.fingerprint, other.engine):
             changed.append(f"{other.role} {one.name} -> {other.name} (other weights, device or number format)")
@@ -127,9 +125,7 @@ def _read_info(folder: Path) -> RunInfo:
     try:
         return RunInfo.model_validate(read_json(folder / "run.json"))
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise DiscretionError(f"{folder / 'run.json'}, field {field}: {first['msg']}") from error
+        raise wrong_field(str(folder / "run.json"), error) from error
 
 
 def load_run(folder: Path) -> tuple[RunInfo, list[Record]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel, ValidationError
 
 from discretion.controls._types import Choice
-from discretion.errors import DiscretionError
+from discretion.errors import DiscretionError, wrong_field
 from discretion.files import read_jsonl
 from discretion.scenarios.fetch import Source, locate
 
@@ -59,9 +59,7 @@ def load(*, data_dir: Path | None = None, download: bool = True) -> list[Choice]
                 )
             )
         except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(str(part) for part in first["loc"]) or "answerKey"
-            raise DiscretionError(f"{path}, line {number}, field {field}: {first['msg']}") from error
+            raise wrong_field(f"{path}, line {number}", error, whole="answerKey") from error
     if not questions:
         raise DiscretionError(f"{path}: holds no question")
     return questions

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from discretion.errors import DiscretionError
-from discretion.files import canonical, digest, read_json
+from discretion.files import digest, read_json
 from discretion.models.weights import EMBEDDED, EMBEDDED_HUB_ID, EMBEDDED_WHEEL, fingerprint
 from discretion.scenarios.fetch import cache_folder
 
@@ -171,11 +171,6 @@ def _converted(path: Path) -> Path:
     except OSError as error:
         raise DiscretionError(f"cannot write {target}: {error.strerror or error}") from error
     return target
-
-
-def template_digest(tokenizer: Any) -> str:
-    """Hash of the chat template in use."""
-    return digest(canonical(str(tokenizer.chat_template)))
 
 
 def _first_line(error: BaseException) -> str:

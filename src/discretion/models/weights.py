@@ -7,6 +7,7 @@ import hashlib
 import importlib.util
 import json
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,10 +112,8 @@ def _file_hash(path: Path) -> str:
     status = real.stat()
     note = cache_folder() / "hashes" / f"{digest([str(real), status.st_size, status.st_mtime_ns], 32)}.json"
     if note.is_file():
-        try:
+        with suppress(ValueError, KeyError, OSError):  # a damaged note is only a lost shortcut
             return str(json.loads(note.read_text())["sha256"])
-        except (ValueError, KeyError, OSError):
-            pass  # a damaged note is only a lost shortcut
     with real.open("rb") as file:
         value = hashlib.file_digest(file, "sha256").hexdigest()
     if status.st_size > 1_000_000:

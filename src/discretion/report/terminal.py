@@ -69,7 +69,6 @@ def _beside(report: Report) -> Table:
 def _controls(report: Report) -> Table:
     table = _table("control", "n", "base", "tuned", "difference", "interval", "unchanged")
     for name, control in report.verdict.controls.items():
-        unchanged = {None: "unmeasured", True: "yes", False: "moved" if control.moved else "not shown"}
         table.add_row(
             Text(name),
             str(control.n),
@@ -77,6 +76,6 @@ def _controls(report: Report) -> Table:
             percent(control.tuned),
             signed(control.delta),
             Text(bounds(control.delta_ci)),
-            unchanged[control.equivalent],
+            control.standing,
         )
     return table

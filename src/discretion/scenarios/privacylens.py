@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
-from discretion.errors import DiscretionError
+from discretion.errors import DiscretionError, wrong_field
 from discretion.files import read_json
 from discretion.scenarios._types import Agent, ContextKind, Flow, Item, Scenario, Text
 from discretion.scenarios.fetch import Source, locate
@@ -96,10 +96,8 @@ def _row(path: Path, index: int, raw: Any) -> _Row:
     try:
         return _Row.model_validate(raw)
     except ValidationError as error:
-        first = error.errors()[0]
         name = raw.get("name") if isinstance(raw, dict) else None
-        field = ".".join(str(part) for part in first["loc"])
-        raise DiscretionError(f"{path}, row {index} ({name}), field {field}: {first['msg']}") from error
+        raise wrong_field(f"{path}, row {index} ({name})", error) from error
 
 
 def _scenario(row: _Row, level: Level, suite: str) -> Scenario:

@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from discretion.errors import DiscretionError
+from discretion.errors import DiscretionError, wrong_field
 from discretion.files import read_jsonl, read_text
 from discretion.scenarios._types import Scenario
 from discretion.scenarios.pairs import Pair
@@ -70,7 +70,4 @@ def _parse(row: Any, place: str, suite: str) -> list[Scenario]:
             return Pair.model_validate(row).scenarios(suite)
         return [Scenario.model_validate({**row, "suite": suite})]
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "(the whole)"
-        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        raise DiscretionError(f"{place}, field {field}: {first['msg']}{more}") from error
+        raise wrong_field(place, error) from error

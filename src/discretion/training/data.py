@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from discretion.errors import DiscretionError
+from discretion.errors import DiscretionError, wrong_field
 from discretion.files import read_jsonl
 
 
@@ -38,9 +38,7 @@ def read_chats(path: Path) -> list[Chat]:
         try:
             chats.append(Chat.model_validate(row))
         except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(str(part) for part in first["loc"]) or "(the whole)"
-            raise DiscretionError(f"{path}, line {number}, field {field}: {first['msg']}") from error
+            raise wrong_field(f"{path}, line {number}", error) from error
     if not chats:
         raise DiscretionError(f"{path}: holds no chat")
     return chats

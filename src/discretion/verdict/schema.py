@@ -103,6 +103,13 @@ class ControlResult(_Strict):
     unmeasured: str | None = None
     seeds: tuple[SeedPoint, ...] | None = None
 
+    @property
+    def standing(self) -> str:
+        """Whether the control stayed where it was, in a word or two."""
+        if self.equivalent is None:
+            return "unmeasured"
+        return "yes" if self.equivalent else "moved" if self.moved else "not shown"
+
 
 class Verdict(_Strict):
     """The run's verdict: the worst over its suites (Holm's correction over those that are flagged)."""
