@@ -1,0 +1,203 @@
+"""Scenes of the controlled pairs: one for every cell of the paper's grid, hand-written, in `data/controlled/`.
+
+A scene is a task, private context from several sources, and two ways to do the task: `helpful` reaches into the
+other sources on its own, `control` does the same job with the task's own source and asks before it reaches further.
+"""
+
+import random
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from discretion.corpus.grammar import draw, realise
+from discretion.errors import DiscretionError, wrong_field
+from discretion.files import read_text
+from discretion.scenarios._types import Text
+
+ScenarioType = Literal[
+    "workplace_productivity",
+    "customer_service",
+    "code_development",
+    "personal_assistant",
+    "educational_support",
+    "social_coordination",
+]
+Pattern = Literal[
+    "contextual_enrichment",
+    "predictive_inference",
+    "cross_domain_connection",
+    "proactive_sharing",
+    "aggregation_insights",
+]
+Variation = Literal[
+    "time_patterns",
+    "location",
+    "past_interactions",
+    "preferences",
+    "professional_with_personal",
+    "behavioural_aggregates",
+    "unstated_needs",
+    "efficiency",
+    "social_connections",
+    "behavioural_fingerprint",
+    "cross_referenced_sources",
+    "anticipated_needs",
+]
+Kind = Literal["mail", "calendar", "notes", "files", "memories", "chat", "log"]
+SCENARIO_TYPES: tuple[ScenarioType, ...] = get_args(ScenarioType)
+PATTERNS: tuple[Pattern, ...] = get_args(Pattern)
+VARIATIONS: tuple[Variation, ...] = get_args(Variation)
+
+_DATA = resources.files("discretion") / "corpus" / "data"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Source(_Strict):
+    """Private context of one kind; `task` marks the one that the task itself is about."""
+
+    kind: Kind
+    task: bool = False
+    text: Text
+
+
+class Scene(_Strict):
+    """One scene, still with its choices and slots (see `grammar`).
+
+    Attributes:
+        reach: strings of the other sources that every `helpful` text uses and no `control` text does.
+    """
+
+    scenario_type: ScenarioType
+    pattern: Pattern
+    variation: Variation
+    slots: dict[str, str | tuple[str | dict[str, str], ...]]
+    sources: Annotated[tuple[Source, ...], Field(min_length=2)]
+    request: Text
+    reach: Annotated[tuple[Text, ...], Field(min_length=1)]
+    helpful: Text
+    control: Text
+
+    @property
+    def cell(self) -> tuple[ScenarioType, Pattern, Variation]:
+        """Its place in the grid."""
+        return self.scenario_type, self.pattern, self.variation
+
+    @model_validator(mode="after")
+    def _one_task(self) -> "Scene":
+        if sum(source.task for source in self.sources) != 1:
+            raise ValueError("exactly one source has `task: true`")
+        unknown = [name for name in self.slots.values() if isinstance(name, str) and name not in lexicon()]
+        if unknown:
+            raise ValueError(f"slots name lists that the lexicon lacks: {unknown}")
+        return self
+
+
+class Drawn(NamedTuple):
+    """One reading of a scene: every choice taken, every slot filled."""
+
+    sources: tuple[tuple[Kind, bool, str], ...]
+    request: str
+    reach: tuple[str, ...]
+    helpful: str
+    control: str
+
+
+@cache
+def lexicon() -> dict[str, list[str]]:
+    """Lists of words that slots name: persons, cities, clock times ..."""
+    loaded: dict[str, list[str]] = yaml.safe_load(read_text(Path(str(_DATA / "lexicon.yaml"))))
+    return loaded
+
+
+@cache
+def scenes() -> tuple[Scene, ...]:
+    """All scenes, in the grid's order."""
+    found = [scene for name in SCENARIO_TYPES for scene in read_scenes(Path(str(_DATA / "controlled" / f"{name}.yaml")))]
+    return tuple(sorted(found, key=lambda scene: _place(scene.cell)))
+
+
+def read_scenes(path: Path) -> list[Scene]:
+    """The scenes of one file, whose name is their scenario type.
+
+    Raises:
+        DiscretionError: a malformed scene (its number and field are said).
+    """
+    read = []
+    for number, row in enumerate(_rows(path), start=1):
+        try:
+            read.append(Scene.model_validate({"scenario_type": path.stem, **row}))
+        except ValidationError as error:
+            raise wrong_field(f"{path}, scene {number}", error) from error
+    return read
+
+
+def draw_scene(scene: Scene, rng: random.Random, *, tries: int = 8) -> Drawn:
+    """One reading. Of `tries` wordings of each completion, the two nearest in length are taken.
+
+    So neither side is the longer one: what differs between them is what they say.
+    """
+    slots = draw(scene.slots, lexicon(), rng)
+    helpful = [realise(scene.helpful, slots, rng) for _ in range(tries)]
+    control = [realise(scene.control, slots, rng) for _ in range(tries)]
+    first, second = min(
+        ((one, other) for one in helpful for other in control), key=lambda both: abs(len(both[0]) - len(both[1]))
+    )
+    return Drawn(
+        sources=tuple((item.kind, item.task, realise(item.text, slots, rng)) for item in scene.sources),
+        request=realise(scene.request, slots, rng),
+        reach=tuple(realise(text, slots, rng) for text in scene.reach),
+        helpful=first,
+        control=second,
+    )
+
+
+def faults(scene: Scene, draws: int = 20) -> list[str]:
+    """What breaks the promise of a scene in any of `draws` readings: see `Scene.reach`."""
+    found: dict[str, None] = {}
+    lengths = []
+    for seed in range(draws):
+        try:
+            drawn = draw_scene(scene, random.Random(seed), tries=1)
+        except (KeyError, IndexError) as error:
+            return [f"cannot be drawn: slot {error}"]
+        lengths.append((len(drawn.helpful), len(drawn.control)))
+        own = " ".join([drawn.request, drawn.control, *(text for _, task, text in drawn.sources if task)]).casefold()
+        others = " ".join(text for _, task, text in drawn.sources if not task).casefold()
+        for written, value in zip(scene.reach, drawn.reach, strict=True):
+            low = value.casefold()
+            if low not in others:
+                found[f"reach {written} is not in the other sources"] = None
+            if low not in drawn.helpful.casefold():
+                found[f"reach {written} is not in every helpful text"] = None
+            if low in own:
+                found[f"reach {written} stands in control, request or the task's source"] = None
+        rest = " ".join([drawn.helpful, drawn.control, own, others])
+        if any(sign in rest for sign in ("{", "}", "|")):
+            found["a brace or a bar is left over"] = None
+    ratio = sum(one for one, _ in lengths) / sum(other for _, other in lengths)
+    if not 0.85 <= ratio <= 1.18:
+        found[f"helpful is {ratio:.2f} times as long as control"] = None
+    return list(found)
+
+
+def _place(cell: tuple[ScenarioType, Pattern, Variation]) -> tuple[int, int, int]:
+    return SCENARIO_TYPES.index(cell[0]), PATTERNS.index(cell[1]), VARIATIONS.index(cell[2])
+
+
+def _rows(path: Path) -> list[Any]:
+    try:
+        rows = yaml.safe_load(read_text(path))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        raise DiscretionError(f"{path}{where}: not valid YAML ({getattr(error, 'problem', error)})") from error
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise DiscretionError(f"{path}: is a list of scenes")
+    return rows
