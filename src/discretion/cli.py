@@ -44,8 +44,8 @@ Suites = Annotated[
     list[str],
     typer.Option(
         "--suite",
-        help="builtin, builtin:dev, builtin:test, privacylens, privacylens:seed|vignette|trajectory, or a "
-        "scenario file. Repeatable.",
+        help="builtin, builtin:dev|test, builtin:de|es|fr|zh, privacylens, privacylens:seed|vignette|trajectory, "
+        "cirl, confaide, confaide:1|2a|2b|3|4, or a scenario file. Repeatable.",
     ),
 ]
 Elicit = Annotated[Elicitation, typer.Option("--elicit", help="probe: two options, one forward pass.")]

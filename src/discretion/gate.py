@@ -238,7 +238,9 @@ def _plan(asked: Settings) -> _Plan:
     for name in asked.suites:
         scenarios = load_suite(name, data_dir=asked.data_dir)
         chosen = choose(scenarios, asked.limit)
-        key = chosen[0].suite
+        spoken = {scenario.language for scenario in chosen}
+        condition = spoken.pop() if len(spoken) == 1 and spoken != {"en"} else ""
+        key = "/".join(filter(None, [chosen[0].suite, condition]))
         if key in data:
             raise DiscretionError(f"--suite {name}: a suite named {key!r} is asked already")
         data[key] = {
@@ -248,7 +250,12 @@ def _plan(asked: Settings) -> _Plan:
             "fingerprint": digest([scenario.model_dump(mode="json") for scenario in chosen]),
         }
         groups += plan_probe(
-            chosen, protocol=asked.protocol, style=asked.prompt, samples=asked.samples, seeds=asked.seeds
+            chosen,
+            protocol=asked.protocol,
+            style=asked.prompt,
+            samples=asked.samples,
+            seeds=asked.seeds,
+            condition=condition,
         )
     controls = plan_controls(asked.controls, asked.data_dir)
     for group in controls.groups:

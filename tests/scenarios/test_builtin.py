@@ -2,8 +2,9 @@ from collections import Counter, defaultdict
 
 import pytest
 
+from discretion.elicit import plan_probe
 from discretion.errors import DiscretionError
-from discretion.scenarios import Scenario, choose, load_suite
+from discretion.scenarios import LANGUAGES, Scenario, choose, load_suite
 from discretion.scenarios.pairs import Pair
 
 
@@ -70,3 +71,32 @@ def test_pairs_work_in_a_users_file(tmp_path):
     path.write_text("- pair: x-1\n  sender: s\n")
     with pytest.raises(DiscretionError, match=r"line 1, field subject"):
         load_suite(str(path))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_other_languages_render_pairs_of_the_suite(suite, language):
+    rendered = load_suite(f"builtin:{language}")
+    assert len(rendered) >= 40
+    assert {scenario.language for scenario in rendered} == {language}
+    original = {scenario.id: scenario for scenario in suite}
+    for scenario in rendered:
+        source = original[scenario.cluster + scenario.id[-1]]
+        assert scenario.id == f"{source.cluster}.{language}{source.id[-1]}"
+        assert [item.appropriate for item in scenario.items] == [item.appropriate for item in source.items]
+        assert (scenario.cluster, scenario.domain, scenario.difficulty) == (
+            source.cluster,
+            source.domain,
+            source.difficulty,
+        )
+    test_pairs_share_their_facts_and_differ_in_the_flow(rendered)
+    test_values_stand_in_the_context_and_never_in_the_instruction(rendered)
+
+
+def test_questions_are_asked_in_the_scenarios_language():
+    prompts = {
+        language: plan_probe(load_suite(f"builtin:{language}")[:1])[0].asks[0].prompt for language in LANGUAGES
+    }
+    assert "A. Ja\nB. Nein" in prompts["de"]
+    assert "A. Sí\nB. No" in prompts["es"]
+    assert "A. 是\nB. 否" in prompts["zh"]
+    assert not any("acceptable to include" in prompt for prompt in prompts.values())

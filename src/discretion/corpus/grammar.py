@@ -38,7 +38,9 @@ def slot_names(text: str) -> set[str]:
     }
 
 
-def draw(declared: Mapping[str, Any], lexicon: Mapping[str, Sequence[str]], rng: random.Random) -> dict[str, SlotValue]:
+def draw(
+    declared: Mapping[str, Any], lexicon: Mapping[str, Sequence[str]], rng: random.Random
+) -> dict[str, SlotValue]:
     """A value for every declared slot: from its own list, or from the lexicon's list that it names.
 
     Two slots that name the same list get different values.

@@ -119,7 +119,9 @@ def lexicon() -> dict[str, list[str]]:
 @cache
 def scenes() -> tuple[Scene, ...]:
     """All scenes, in the grid's order."""
-    found = [scene for name in SCENARIO_TYPES for scene in read_scenes(Path(str(_DATA / "controlled" / f"{name}.yaml")))]
+    found = [
+        scene for name in SCENARIO_TYPES for scene in read_scenes(Path(str(_DATA / "controlled" / f"{name}.yaml")))
+    ]
     return tuple(sorted(found, key=lambda scene: _place(scene.cell)))
 
 

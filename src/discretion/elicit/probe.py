@@ -8,8 +8,9 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
+from discretion.elicit.languages import words
 from discretion.elicit.plan import Ask, Group, Outcome
-from discretion.elicit.wording import PromptStyle, acceptability, paper_prompt, situation, two_options
+from discretion.elicit.wording import PromptStyle, acceptability, language, paper_prompt, situation, two_options
 from discretion.errors import DiscretionError
 from discretion.files import digest
 from discretion.judges import parse_choice
@@ -83,14 +84,15 @@ def _group(scenario: Scenario, condition: str, asks: tuple[Ask, ...]) -> Group:
 
 def _default_asks(scenario: Scenario, style: PromptStyle) -> tuple[Ask, ...]:
     before = situation(scenario, style)
+    say = words(language(scenario))
     asks = []
     about: Sequence[Item | None] = [None] if scenario.topic else scenario.items
     for index, item in enumerate(about):
         question = f"{before}\n\n{acceptability(scenario, item)}".strip()
-        for order, (first, second) in {"yes-first": ("Yes", "No"), "no-first": ("No", "Yes")}.items():
+        for order, (first, second) in {"yes-first": (say.yes, say.no), "no-first": (say.no, say.yes)}.items():
             asks.append(
                 Ask(
-                    prompt=two_options(question, first, second),
+                    prompt=two_options(question, first, second, language(scenario)),
                     options=("A", "B"),
                     labels=_labels(scenario, index, item),
                     variant={"protocol": "default", "prompt": style, "order": order},

@@ -10,16 +10,16 @@ from typing import Literal
 from discretion.errors import DiscretionError
 from discretion.scenarios._types import Agent, Flow, Item, Scenario
 
-__all__ = ["SUITES", "Agent", "Flow", "Item", "Scenario", "choose", "load_suite"]
+__all__ = ["LANGUAGES", "SUITES", "Agent", "Flow", "Item", "Scenario", "choose", "load_suite"]
 
 _Loader = Callable[[Path | None], list[Scenario]]
 
 
-def _builtin(half: Literal["dev", "test"] | None) -> _Loader:
+def _builtin(half: Literal["dev", "test"] | None, language: str = "en") -> _Loader:
     def load(_: Path | None) -> list[Scenario]:
         from discretion.scenarios import builtin
 
-        return builtin.load(half)
+        return builtin.load(half, language)
 
     return load
 
@@ -33,10 +33,38 @@ def _privacylens(level: Literal["seed", "vignette", "trajectory"]) -> _Loader:
     return load
 
 
+LANGUAGES = ("de", "es", "zh")
+
+
+def _cirl(data_dir: Path | None) -> list[Scenario]:
+    from discretion.scenarios import cirl
+
+    return cirl.load(data_dir=data_dir)
+
+
+def _confaide(tier: Literal["1", "2a", "2b", "3", "4"] | None) -> _Loader:
+    def load(data_dir: Path | None) -> list[Scenario]:
+        from discretion.scenarios import confaide
+
+        return confaide.load(tier, data_dir=data_dir)
+
+    return load
+
+
 SUITES: dict[str, _Loader] = {
     "builtin": _builtin(None),
     "builtin:dev": _builtin("dev"),
     "builtin:test": _builtin("test"),
+    **{f"builtin:{language}": _builtin(None, language) for language in LANGUAGES},
+    **{f"builtin:{language}:dev": _builtin("dev", language) for language in LANGUAGES},
+    **{f"builtin:{language}:test": _builtin("test", language) for language in LANGUAGES},
+    "cirl": _cirl,
+    "confaide": _confaide(None),
+    "confaide:1": _confaide("1"),
+    "confaide:2a": _confaide("2a"),
+    "confaide:2b": _confaide("2b"),
+    "confaide:3": _confaide("3"),
+    "confaide:4": _confaide("4"),
     "privacylens": _privacylens("trajectory"),
     "privacylens:seed": _privacylens("seed"),
     "privacylens:vignette": _privacylens("vignette"),

@@ -36,9 +36,13 @@ class PairFlow(_Strict):
 
 
 class Pair(_Strict):
-    """Facts, the person who acts on them, and the two flows. `items[0]` is the focal item."""
+    """Facts, the person who acts on them, and the two flows. `items[0]` is the focal item.
+
+    `translation_of` names the pair that this one renders in another language; the two are one cluster.
+    """
 
     pair: Text
+    translation_of: str = ""
     domain: str = "custom"
     language: str = "en"
     difficulty: Difficulty | None = None
@@ -95,7 +99,7 @@ class Pair(_Strict):
                 )
                 for index, fact in enumerate(self.items)
             ),
-            cluster=self.pair,
+            cluster=self.translation_of or self.pair,
             difficulty=self.difficulty,
             agent=Agent(user_name=self.user_name, user_email=self.user_email),
             norm=flow.norm,
