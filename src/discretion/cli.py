@@ -8,6 +8,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from discretion import __version__
+from discretion.cli_data import data
 from discretion.errors import DiscretionError
 
 app = typer.Typer(
@@ -16,6 +17,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+app.add_typer(data, name="data")
 
 ERROR, INTERRUPTED = 2, 130
 

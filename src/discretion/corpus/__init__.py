@@ -1,1 +1,5 @@
-"""Training data: chats, controlled pairs, the norm-teaching corpus, and checks of all of them."""
+"""Training data: chats, controlled pairs, and how alike or telling they are."""
+
+from discretion.corpus.chat import Chat, Turn, read_chats
+
+__all__ = ["Chat", "Turn", "read_chats"]

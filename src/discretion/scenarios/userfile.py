@@ -26,8 +26,8 @@ def load(path: Path, suite: str | None = None) -> list[Scenario]:
     name = suite or path.stem
     scenarios: list[Scenario] = []
     seen: dict[str, str] = {}
-    for place, row in _rows(path):
-        for scenario in _parse(row, place, name):
+    for place, row in rows(path):
+        for scenario in parse(row, place, name):
             if scenario.id in seen:
                 raise DiscretionError(f"{place}, field id: {scenario.id!r} is also in {seen[scenario.id]}")
             seen[scenario.id] = place.split(", ")[-1]
@@ -37,7 +37,8 @@ def load(path: Path, suite: str | None = None) -> list[Scenario]:
     return scenarios
 
 
-def _rows(path: Path) -> list[tuple[str, Any]]:
+def rows(path: Path) -> list[tuple[str, Any]]:
+    """Each row's place ("FILE, line N") and value, unchecked. Raises as `load` does."""
     if path.suffix == ".jsonl":
         return [(f"{path}, line {number}", row) for number, row in read_jsonl(path)]
     if path.suffix in {".yaml", ".yml"}:
@@ -62,7 +63,8 @@ def _yaml_rows(path: Path) -> list[tuple[str, Any]]:
     return [(f"{path}, line {line}", row) for line, row in zip(starts, rows, strict=True)]
 
 
-def _parse(row: Any, place: str, suite: str) -> list[Scenario]:
+def parse(row: Any, place: str, suite: str) -> list[Scenario]:
+    """The scenarios of a row: one, or two of a pair. Raises as `load` does."""
     if not isinstance(row, dict):
         raise DiscretionError(f"{place}: a scenario is an object with named fields, not {type(row).__name__}")
     try:

@@ -1,6 +1,6 @@
 """Tuning models: LoRA SFT on prompt/completion chats."""
 
-from discretion.training.data import Chat, read_chats
+from discretion.corpus.chat import Chat, read_chats
 from discretion.training.sft import Recipe, tune
 
 __all__ = ["Chat", "Recipe", "read_chats", "tune"]

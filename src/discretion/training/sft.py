@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from discretion.corpus.chat import Chat
 from discretion.files import write_json
 from discretion.models.weights import parse_spec
-from discretion.training.data import Chat
 
 
 @dataclass(frozen=True)
