@@ -14,7 +14,7 @@ def suite() -> list[Scenario]:
 
 
 def test_size_and_domains(suite):
-    assert len(suite) >= 300
+    assert len(suite) >= 320
     assert len({scenario.id for scenario in suite}) == len(suite)
     assert min(Counter(scenario.domain for scenario in suite).values()) >= 20
 
