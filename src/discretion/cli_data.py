@@ -10,7 +10,8 @@ from discretion.errors import DiscretionError
 data = typer.Typer(help="Make, describe and check scenarios and training data.", no_args_is_help=True)
 
 
-@data.command()
+# Hidden until the scenes of the whole grid are in corpus/data/controlled.
+@data.command(hidden=True)
 def controlled(
     out: Annotated[Path, typer.Option(help="The folder to write to.")],
     n: Annotated[int, typer.Option("--n", help="How many pairs.")] = 3000,
