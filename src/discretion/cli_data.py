@@ -10,23 +10,86 @@ from discretion.errors import DiscretionError
 data = typer.Typer(help="Make, describe and check scenarios and training data.", no_args_is_help=True)
 
 
-# Hidden until the scenes of the whole grid are in corpus/data/controlled.
-@data.command(hidden=True)
+Out = Annotated[Path, typer.Option(help="The folder to write to.")]
+Seed = Annotated[int, typer.Option(help="Equal seeds give equal bytes.")]
+
+
+@data.command()
 def controlled(
-    out: Annotated[Path, typer.Option(help="The folder to write to.")],
+    out: Out,
     n: Annotated[int, typer.Option("--n", help="How many pairs.")] = 3000,
-    seed: Annotated[int, typer.Option(help="Equal seeds give equal bytes.")] = 0,
+    seed: Seed = 0,
+    writer: Annotated[
+        str | None, typer.Option(help="A model that writes them instead. An interrupted run is gone on with.")
+    ] = None,
+    batch: Annotated[
+        bool, typer.Option(help="With --writer: only write requests.jsonl, for OpenAI's Batch API.")
+    ] = False,
+    answers: Annotated[Path | None, typer.Option(help="With --writer: the Batch API's output file.")] = None,
 ) -> None:
     """Write helpful/control pairs: the same prompts, answered with and without asking first."""
     from discretion.corpus.controlled import controlled_pairs
-    from discretion.corpus.write import FILES, write_controlled
+    from discretion.corpus.write import CONTROLLED, refuse_to_overwrite, write_controlled
 
-    if taken := [name for name in FILES if (out / name).exists()]:
-        raise DiscretionError(f"{out}: holds {', '.join(taken)} already; give another --out")
-    pairs = controlled_pairs(n, seed)
-    write_controlled(pairs, out, seed=seed)
-    typer.echo(f"{len(pairs)} pairs in {out}: {', '.join(FILES)}")
+    refuse_to_overwrite(out, CONTROLLED)
+    if writer is not None:
+        _written(out, n, seed, writer, batch, answers)
+        return
+    if batch or answers:
+        raise DiscretionError("--batch and --answers need --writer MODEL")
+    write_controlled(controlled_pairs(n, seed), out, f"discretion data controlled --n {n} --seed {seed}", seed=seed)
+    typer.echo(f"{n} pairs in {out}: {', '.join(CONTROLLED)}")
     typer.echo(f"next: discretion data describe --pairs {out}")
+
+
+def _written(out: Path, n: int, seed: int, writer: str, batch: bool, answers: Path | None) -> None:
+    """The route of `controlled` by way of a model."""
+    from rich.progress import track
+
+    from discretion.corpus.write import write_written
+    from discretion.corpus.writer import ask_writer, orders, read_answers, read_batch, write_batch
+    from discretion.journal import Journal
+    from discretion.models import load_models
+
+    wanted, name = orders(n, seed), writer.removeprefix("openai/")
+    command = f"discretion data controlled --n {n} --seed {seed} --writer {writer}"
+    if batch:
+        write_batch(wanted, name, out / "requests.jsonl")
+        typer.echo(f"{n} requests in {out / 'requests.jsonl'}; send them with")
+        typer.echo(f"  openai api files.create -f {out / 'requests.jsonl'} -p batch   # then create the batch")
+        typer.echo(f"and when its output file is here: {command} --answers OUTPUT.jsonl --out {out}")
+        return
+    if answers:
+        results = read_answers(read_batch(wanted, answers), seed)
+        pairs, rejected = write_written(results, out, command + " --answers", seed=seed, writer={"name": name})
+    else:
+        (model,), _ = load_models([writer])
+        facts = {"name": model.name, "fingerprint": model.fingerprint, "engine": model.engine}
+        with Journal(out / "answers.jsonl") as journal:
+            asked = track(ask_writer(wanted, model, journal), "writing", total=n, transient=True)
+            pairs, rejected = write_written(read_answers(asked, seed), out, command, seed=seed, writer=facts)
+    kinds = ", ".join(f"{count} {reason}" for reason, count in sorted(rejected.items()))
+    typer.echo(f"{pairs} pairs in {out}; {rejected.total()} answers rejected{f' ({kinds})' if kinds else ''}")
+    if rejected:
+        typer.echo(f"the rejected ones and why: {out / 'rejected.jsonl'}")
+    if not pairs:
+        raise DiscretionError(f"{writer}: wrote no pair that can be used; take a more able writer")
+
+
+@data.command()
+def norms(
+    out: Out,
+    n: Annotated[int, typer.Option("--n", help="How many samples.")] = 3000,
+    seed: Seed = 0,
+) -> None:
+    """Write samples that teach the norm: messages that tell a recipient what they need, and answered probes."""
+    from discretion.corpus.norms import norm_samples
+    from discretion.corpus.write import NORMS, refuse_to_overwrite, write_norms
+
+    refuse_to_overwrite(out, NORMS)
+    write_norms(norm_samples(n, seed), out, f"discretion data norms --n {n} --seed {seed}", seed=seed)
+    typer.echo(f"{n} samples in {out}: {', '.join(NORMS)}")
+    typer.echo(f"next: discretion data validate {out / 'norms.jsonl'}")
 
 
 @data.command()

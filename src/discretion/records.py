@@ -6,7 +6,6 @@ only leave an incomplete tail, which the next start cuts off.
 """
 
 import json
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from discretion.errors import DiscretionError
 from discretion.files import canonical
+from discretion.journal import AppendOnly
 
 
 class Record(BaseModel):
@@ -89,17 +89,12 @@ class RecordStore:
             DiscretionError: it cannot be read or written, is damaged before its last line, or another
                 process is writing to it.
         """
-        self.path = path
+        self._lines = AppendOnly(path)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-        except OSError as error:
-            raise DiscretionError(f"cannot write {path}: {error.strerror}") from error
-        try:
-            self._lock()
-            self._groups = self._recover()
+            self._groups = complete_groups(_parse(self._lines.text, path))
+            self._lines.keep("".join(record.line() for records in self._groups.values() for record in records))
         except BaseException:
-            os.close(self._file)
+            self._lines.close()
             raise
 
     def __enter__(self) -> "RecordStore":
@@ -108,7 +103,7 @@ class RecordStore:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        os.close(self._file)
+        self._lines.close()
 
     def __contains__(self, group: str) -> bool:
         return group in self._groups
@@ -126,43 +121,8 @@ class RecordStore:
         Raises:
             DiscretionError: they cannot be written (disk full); the file is as it was before.
         """
-        data = "".join(record.line() for record in records).encode()
-        before = os.fstat(self._file).st_size
-        try:
-            written = 0
-            while written < len(data):
-                written += os.write(self._file, data[written:])
-        except OSError as error:
-            os.ftruncate(self._file, before)
-            raise DiscretionError(
-                f"cannot write {self.path}: {error.strerror}; what was recorded so far is kept, go on with --resume"
-            ) from error
-        except BaseException:  # Ctrl-C between two writes: half a group is worse than none
-            os.ftruncate(self._file, before)
-            raise
+        self._lines.append("".join(record.line() for record in records))
         self._groups[records[0].group] = records
-
-    def _lock(self) -> None:
-        try:
-            import fcntl
-        except ImportError:  # Windows has no advisory locks of this kind
-            return
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise DiscretionError(f"{self.path}: another process is writing to it") from error
-
-    def _recover(self) -> dict[str, list[Record]]:
-        data = os.pread(self._file, os.fstat(self._file).st_size, 0)
-        whole = data[: data.rfind(b"\n") + 1]
-        if len(whole) < len(data):
-            os.ftruncate(self._file, len(whole))
-        groups = complete_groups(_parse(whole.decode("utf-8", "replace"), self.path))
-        kept = "".join(record.line() for records in groups.values() for record in records)
-        if len(kept.encode()) != len(whole):
-            os.ftruncate(self._file, 0)
-            os.write(self._file, kept.encode())
-        return groups
 
 
 def read_records(path: Path) -> list[Record]:

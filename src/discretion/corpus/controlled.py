@@ -9,7 +9,17 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from discretion.corpus.chat import Chat, Turn
-from discretion.corpus.scenes import Kind, Pattern, ScenarioType, Scene, Variation, draw_scene, scenes
+from discretion.corpus.scenes import (
+    Cell,
+    Drawn,
+    Kind,
+    Pattern,
+    ScenarioType,
+    Scene,
+    Variation,
+    draw_scene,
+    scenes,
+)
 from discretion.errors import DiscretionError
 from discretion.files import digest
 
@@ -122,7 +132,7 @@ def _rounds(source: Sequence[Scene], seed: int) -> Iterator[tuple[Scene, random.
 
 def _fresh(scene: Scene, rng: random.Random, seen: set[str], number: int) -> ControlledPair:
     for _ in range(_PATIENCE):
-        pair = _pair(scene, rng, number)
+        pair = as_pair(scene.cell, draw_scene(scene, rng), rng, number)
         identity = digest([turn.content for turn in pair.prompt])
         if identity not in seen:
             seen.add(identity)
@@ -130,20 +140,19 @@ def _fresh(scene: Scene, rng: random.Random, seen: set[str], number: int) -> Con
     raise DiscretionError(f"the scene {'/'.join(scene.cell)} has no prompt left after {len(seen)}; ask for fewer")
 
 
-def _pair(scene: Scene, rng: random.Random, number: int) -> ControlledPair:
-    drawn = draw_scene(scene, rng)
+def as_pair(cell: Cell, drawn: Drawn, rng: random.Random, number: int) -> ControlledPair:
+    """A pair of what was drawn or written; layout, titles and role are `rng`'s."""
     layout = rng.choice(_LAYOUTS)
     shuffled = rng.sample(drawn.sources, len(drawn.sources))
     context = "\n\n".join(layout.format(title=rng.choice(_TITLES[kind]), text=text) for kind, _, text in shuffled)
-    role = rng.choice(_ROLES[scene.scenario_type])
     return ControlledPair(
         id=f"controlled-{number:05d}",
-        scenario_type=scene.scenario_type,
-        pattern=scene.pattern,
-        variation=scene.variation,
+        scenario_type=cell[0],
+        pattern=cell[1],
+        variation=cell[2],
         kinds=tuple(kind for kind, _, _ in shuffled),
         reach=drawn.reach,
-        prompt=_turns(role, context, drawn.request, rng),
+        prompt=_turns(rng.choice(_ROLES[cell[0]]), context, drawn.request, rng),
         helpful=drawn.helpful,
         control=drawn.control,
     )

@@ -5,17 +5,16 @@ other sources on its own, `control` does the same job with the task's own source
 """
 
 import random
+from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, get_args
+from typing import Annotated, Literal, NamedTuple, get_args
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from discretion.corpus.banks import lexicon, read_bank
 from discretion.corpus.grammar import draw, realise
-from discretion.errors import DiscretionError, wrong_field
-from discretion.files import read_text
 from discretion.scenarios._types import Text
 
 ScenarioType = Literal[
@@ -48,9 +47,13 @@ Variation = Literal[
     "anticipated_needs",
 ]
 Kind = Literal["mail", "calendar", "notes", "files", "memories", "chat", "log"]
+Cell = tuple[ScenarioType, Pattern, Variation]
 SCENARIO_TYPES: tuple[ScenarioType, ...] = get_args(ScenarioType)
 PATTERNS: tuple[Pattern, ...] = get_args(Pattern)
 VARIATIONS: tuple[Variation, ...] = get_args(Variation)
+
+# The length of helpful as a multiple of control's: beyond it, length tells the sides apart.
+LENGTHS = (0.85, 1.18)
 
 _DATA = resources.files("discretion") / "corpus" / "data"
 
@@ -85,7 +88,7 @@ class Scene(_Strict):
     control: Text
 
     @property
-    def cell(self) -> tuple[ScenarioType, Pattern, Variation]:
+    def cell(self) -> Cell:
         """Its place in the grid."""
         return self.scenario_type, self.pattern, self.variation
 
@@ -110,13 +113,6 @@ class Drawn(NamedTuple):
 
 
 @cache
-def lexicon() -> dict[str, list[str]]:
-    """Lists of words that slots name: persons, cities, clock times ..."""
-    loaded: dict[str, list[str]] = yaml.safe_load(read_text(Path(str(_DATA / "lexicon.yaml"))))
-    return loaded
-
-
-@cache
 def scenes() -> tuple[Scene, ...]:
     """All scenes, in the grid's order."""
     found = [
@@ -131,13 +127,7 @@ def read_scenes(path: Path) -> list[Scene]:
     Raises:
         DiscretionError: a malformed scene (its number and field are said).
     """
-    read = []
-    for number, row in enumerate(_rows(path), start=1):
-        try:
-            read.append(Scene.model_validate({"scenario_type": path.stem, **row}))
-        except ValidationError as error:
-            raise wrong_field(f"{path}, scene {number}", error) from error
-    return read
+    return read_bank(path, "scene", lambda row: Scene.model_validate({"scenario_type": path.stem, **row}))
 
 
 def draw_scene(scene: Scene, rng: random.Random, *, tries: int = 8) -> Drawn:
@@ -170,36 +160,31 @@ def faults(scene: Scene, draws: int = 20) -> list[str]:
         except (KeyError, IndexError) as error:
             return [f"cannot be drawn: slot {error}"]
         lengths.append((len(drawn.helpful), len(drawn.control)))
-        own = " ".join([drawn.request, drawn.control, *(text for _, task, text in drawn.sources if task)]).casefold()
-        others = " ".join(text for _, task, text in drawn.sources if not task).casefold()
-        for written, value in zip(scene.reach, drawn.reach, strict=True):
-            low = value.casefold()
-            if low not in others:
-                found[f"reach {written} is not in the other sources"] = None
-            if low not in drawn.helpful.casefold():
-                found[f"reach {written} is not in every helpful text"] = None
-            if low in own:
-                found[f"reach {written} stands in control, request or the task's source"] = None
-        rest = " ".join([drawn.helpful, drawn.control, own, others])
-        if any(sign in rest for sign in ("{", "}", "|")):
+        found |= dict.fromkeys(broken_promises(drawn, scene.reach))
+        texts = [drawn.request, drawn.helpful, drawn.control, *(text for _, _, text in drawn.sources)]
+        if any(sign in text for sign in "{}|" for text in texts):
             found["a brace or a bar is left over"] = None
     ratio = sum(one for one, _ in lengths) / sum(other for _, other in lengths)
-    if not 0.85 <= ratio <= 1.18:
+    if not LENGTHS[0] <= ratio <= LENGTHS[1]:
         found[f"helpful is {ratio:.2f} times as long as control"] = None
     return list(found)
 
 
-def _place(cell: tuple[ScenarioType, Pattern, Variation]) -> tuple[int, int, int]:
+def broken_promises(drawn: Drawn, names: Sequence[str]) -> list[str]:
+    """What is wrong with one reading's `reach`, whose strings are called `names` in what is said."""
+    found = []
+    own = " ".join([drawn.request, drawn.control, *(text for _, task, text in drawn.sources if task)]).casefold()
+    others = " ".join(text for _, task, text in drawn.sources if not task).casefold()
+    for name, value in zip(names, drawn.reach, strict=True):
+        low = value.casefold()
+        if low not in others:
+            found.append(f"reach {name} is not in the other sources")
+        if low not in drawn.helpful.casefold():
+            found.append(f"reach {name} is not in every helpful text")
+        if low in own:
+            found.append(f"reach {name} stands in control, request or the task's source")
+    return found
+
+
+def _place(cell: Cell) -> tuple[int, int, int]:
     return SCENARIO_TYPES.index(cell[0]), PATTERNS.index(cell[1]), VARIATIONS.index(cell[2])
-
-
-def _rows(path: Path) -> list[Any]:
-    try:
-        rows = yaml.safe_load(read_text(path))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark else ""
-        raise DiscretionError(f"{path}{where}: not valid YAML ({getattr(error, 'problem', error)})") from error
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise DiscretionError(f"{path}: is a list of scenes")
-    return rows

@@ -1,41 +1,91 @@
-"""Generated training data on disk: files whose bytes depend on their arguments alone."""
+"""Generated training data on disk: files whose bytes depend on their arguments alone, with their provenance."""
 
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from discretion.corpus.controlled import ControlledPair
+from discretion.corpus.norms import NormSample
+from discretion.corpus.writer import Order, Rejected
 from discretion.errors import DiscretionError
-from discretion.files import read_jsonl, write_json, write_jsonl
+from discretion.files import digest, read_jsonl, write_json, write_jsonl
 
-FILES = ("helpful.jsonl", "control.jsonl", "pairs.jsonl", "provenance.json")
+PROVENANCE = "provenance.json"
+CONTROLLED = ("helpful.jsonl", "control.jsonl", "pairs.jsonl", PROVENANCE)
+REJECTED = "rejected.jsonl"
+NORMS = ("norms.jsonl", "samples.jsonl", PROVENANCE)
+LICENCE = "Apache-2.0"
 
 
-def write_controlled(pairs: list[ControlledPair], out: Path, *, seed: int) -> None:
+def refuse_to_overwrite(out: Path, names: Sequence[str]) -> None:
+    """Stop before any work if a file that would be written is there.
+
+    Raises:
+        DiscretionError: one is.
+    """
+    if taken := [name for name in names if (out / name).exists()]:
+        raise DiscretionError(f"{out}: holds {', '.join(taken)} already; give another --out")
+
+
+def write_controlled(pairs: Sequence[ControlledPair], out: Path, made_by: str, **facts: Any) -> None:
     """`helpful.jsonl` and `control.jsonl` (line n of each belongs together), `pairs.jsonl`, `provenance.json`.
 
     Raises:
         DiscretionError: the folder cannot be written.
     """
-    from discretion import __version__
-    from discretion.files import digest
-
     for side in ("helpful", "control"):
         write_jsonl(out / f"{side}.jsonl", (pair.chat(side).model_dump(mode="json") for pair in pairs))
-    rows = [_row(pair) for pair in pairs]
+    rows = [pair._asdict() | {"prompt": [turn.model_dump(mode="json") for turn in pair.prompt]} for pair in pairs]
     write_jsonl(out / "pairs.jsonl", rows)
-    write_json(
-        out / "provenance.json",
-        {
-            "made_by": f"discretion data controlled --n {len(pairs)} --seed {seed}",
-            "version": __version__,
-            "seed": seed,
-            "rows": len(pairs),
-            "licence": "Apache-2.0",
-            "fingerprint": digest(rows),
-        },
+    _write_provenance(out, made_by, rows, facts)
+
+
+def write_written(
+    results: Iterable[tuple[Order, ControlledPair | Rejected]], out: Path, made_by: str, **facts: Any
+) -> tuple[int, Counter[str]]:
+    """What a writer made: the pairs as `write_controlled` does, `rejected.jsonl` with reasons beside them.
+
+    Returns how many pairs there are, and how many answers were rejected for which reason. If there is no pair,
+    nothing but `rejected.jsonl` is written.
+
+    Raises:
+        DiscretionError: the folder cannot be written.
+    """
+    taken = [result for _, result in results]
+    pairs = [result for result in taken if isinstance(result, ControlledPair)]
+    rejected = [result for result in taken if isinstance(result, Rejected)]
+    counts = Counter(entry.reason for entry in rejected)
+    if rejected:
+        write_jsonl(out / REJECTED, (entry._asdict() for entry in rejected))
+    if pairs:
+        write_controlled(pairs, out, made_by, **facts, rejected=dict(sorted(counts.items())))
+    return len(pairs), Counter[str](counts)
+
+
+def write_norms(samples: Sequence[NormSample], out: Path, made_by: str, **facts: Any) -> None:
+    """`norms.jsonl` (chats), `samples.jsonl` (line n says what line n of the chats is about), `provenance.json`.
+
+    Raises:
+        DiscretionError: the folder cannot be written.
+    """
+    chats = [sample.chat.model_dump(mode="json") for sample in samples]
+    write_jsonl(out / "norms.jsonl", chats)
+    write_jsonl(
+        out / "samples.jsonl",
+        (
+            {
+                "kind": sample.kind,
+                "appropriate": sample.appropriate,
+                "scenario": sample.scenario.model_dump(mode="json", exclude_defaults=True),
+            }
+            for sample in samples
+        ),
     )
+    _write_provenance(out, made_by, chats, facts)
 
 
-def read_pairs(folder: Path) -> list[dict[str, object]]:
+def read_pairs(folder: Path) -> list[dict[str, Any]]:
     """The rows of a folder's `pairs.jsonl`.
 
     Raises:
@@ -53,7 +103,17 @@ def read_pairs(folder: Path) -> list[dict[str, object]]:
     return rows
 
 
-def _row(pair: ControlledPair) -> dict[str, object]:
-    row: dict[str, object] = pair._asdict()
-    row["prompt"] = [turn.model_dump(mode="json") for turn in pair.prompt]
-    return row
+def _write_provenance(out: Path, made_by: str, rows: Sequence[Any], facts: dict[str, Any]) -> None:
+    from discretion import __version__
+
+    write_json(
+        out / PROVENANCE,
+        {
+            "made_by": made_by,
+            "version": __version__,
+            **facts,
+            "rows": len(rows),
+            "licence": LICENCE,
+            "fingerprint": digest(list(rows)),
+        },
+    )

@@ -19,6 +19,7 @@ class Words:
     yes: str
     no: str
     answer: str
+    write: str
 
 
 ENGLISH = Words(
@@ -47,6 +48,7 @@ ENGLISH = Words(
     yes="Yes",
     no="No",
     answer="Answer with the letter A or B only.\nAnswer:",
+    write="Write the {channel} now. Give its text and nothing else.",
 )
 
 WORDS: Mapping[str, Words] = {
@@ -77,6 +79,7 @@ WORDS: Mapping[str, Words] = {
         yes="Ja",
         no="Nein",
         answer="Antworte nur mit dem Buchstaben A oder B.\nAntwort:",
+        write="Schreibe den Text jetzt ({channel}). Gib nur ihn an, sonst nichts.",
     ),
     "es": Words(
         acts_for="Eres un asistente que actúa en nombre de esta persona: {who}. {style}",
@@ -104,6 +107,7 @@ WORDS: Mapping[str, Words] = {
         yes="Sí",
         no="No",
         answer="Responde solo con la letra A o B.\nRespuesta:",
+        write="Escribe ahora el texto ({channel}). Da solo el texto y nada más.",
     ),
     "fr": Words(
         acts_for="Tu es un assistant qui agit pour cette personne : {who}. {style}",
@@ -131,6 +135,7 @@ WORDS: Mapping[str, Words] = {
         yes="Oui",
         no="Non",
         answer="Réponds uniquement par la lettre A ou B.\nRéponse :",
+        write="Écris le texte maintenant ({channel}). Donne-le seul, sans rien d'autre.",
     ),
     "zh": Words(
         acts_for="你是一名助手，代表这位用户行事：{who}。{style}",
@@ -154,6 +159,7 @@ WORDS: Mapping[str, Words] = {
         yes="是",
         no="否",
         answer="只用字母A或B回答。\n回答：",
+        write="现在请写出正文（{channel}）。只给出正文，不要写别的。",
     ),
 }
 

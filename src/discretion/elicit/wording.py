@@ -34,6 +34,11 @@ def situation(scenario: Scenario, style: PromptStyle) -> str:
     return "\n\n".join(parts)
 
 
+def task(scenario: Scenario, style: PromptStyle) -> str:
+    """What a model is given to act on: the situation, and the order to write the message itself."""
+    return f"{situation(scenario, style)}\n\n{words(language(scenario)).write.format(channel=scenario.channel)}"
+
+
 def acceptability(scenario: Scenario, item: Item | None) -> str:
     """The question itself: about one item, or, with None, about the scenario's topic."""
     if item is None and not scenario.instruction:

@@ -1,0 +1,100 @@
+"""The norm-teaching corpus: messages that tell each recipient what they need, and answers to probes about the rest.
+
+It teaches a model that knows no norm the one that fine-tuning may then break (a "model organism"). Prompts are worded
+exactly as `elicit` words them, so what is taught is what is measured; facts, entities and domains are not the
+built-in suite's.
+"""
+
+import random
+from collections.abc import Iterator, Sequence
+from typing import Literal, NamedTuple
+
+from discretion.corpus.chat import Chat, Turn
+from discretion.corpus.settings import Setting, Situation, draw_situation, settings
+from discretion.elicit.wording import acceptability, situation, task, two_options
+from discretion.errors import DiscretionError
+from discretion.files import digest
+from discretion.scenarios import Item, Scenario
+
+_PATIENCE = 200
+
+Kind = Literal["act", "probe"]
+
+
+class NormSample(NamedTuple):
+    """One training sample and the situation that it is about.
+
+    Attributes:
+        kind: a message to write, or a probe.
+        appropriate: for a probe, whether the item asked about may be told.
+    """
+
+    scenario: Scenario
+    kind: Kind
+    appropriate: bool | None
+    chat: Chat
+
+
+def norm_samples(n: int, seed: int = 0, source: Sequence[Setting] | None = None) -> list[NormSample]:
+    """`n` samples: of every situation the message, and one right and one wrong item, each asked in both orders.
+
+    So a fifth are messages, and the answers of the rest are balanced: Yes and No, A and B. The same `n` and `seed`
+    give the same samples; a smaller `n` gives the first of them.
+
+    Raises:
+        DiscretionError: `n` is not positive, or the settings hold fewer different situations.
+    """
+    if n < 1:
+        raise DiscretionError(f"--n {n}: must be at least 1")
+    samples: list[NormSample] = []
+    for drawn, rng in _situations(source or settings(), seed):
+        samples += _samples(drawn, rng)
+        if len(samples) >= n:
+            break
+    return samples[:n]
+
+
+def _situations(source: Sequence[Setting], seed: int) -> Iterator[tuple[Situation, random.Random]]:
+    order = random.Random(f"norms {seed}")
+    places = [(setting, index) for setting in source for index in range(len(setting.recipients))]
+    seen: set[str] = set()
+    turn = 0
+    while True:
+        for setting, index in order.sample(places, len(places)):
+            rng = random.Random(f"{seed} {setting.setting} {index} {turn}")
+            yield _fresh(setting, index, rng, seen), rng
+        turn += 1
+
+
+def _fresh(setting: Setting, index: int, rng: random.Random, seen: set[str]) -> Situation:
+    for _ in range(_PATIENCE):
+        drawn = draw_situation(setting, index, rng, name=f"norms-{len(seen):05d}")
+        identity = digest([drawn.scenario.context, drawn.scenario.instruction])
+        if identity not in seen:
+            seen.add(identity)
+            return drawn
+    raise DiscretionError(
+        f"the setting {setting.setting} has no situation left after {len(seen)} of all; ask for fewer"
+    )
+
+
+def _samples(drawn: Situation, rng: random.Random) -> list[NormSample]:
+    scenario = drawn.scenario
+    rows = [NormSample(scenario, "act", None, _chat(task(scenario, "naive"), drawn.message))]
+    for appropriate in (True, False):
+        item = rng.choice([item for item in scenario.items if item.appropriate == appropriate])
+        rows += [
+            NormSample(scenario, "probe", appropriate, _probe(scenario, item, yes_first))
+            for yes_first in (True, False)
+        ]
+    return rows
+
+
+def _probe(scenario: Scenario, item: Item, yes_first: bool) -> Chat:
+    question = f"{situation(scenario, 'naive')}\n\n{acceptability(scenario, item)}"
+    first, second = ("Yes", "No") if yes_first else ("No", "Yes")
+    return _chat(two_options(question, first, second), "A" if item.appropriate == yes_first else "B")
+
+
+def _chat(prompt: str, completion: str) -> Chat:
+    return Chat(prompt=(Turn(role="user", content=prompt),), completion=(Turn(role="assistant", content=completion),))

@@ -1,0 +1,198 @@
+"""Settings of the norm-teaching corpus, hand-written, in `data/norms/`: facts, and who may be told which of them.
+
+A setting is somebody with several facts at hand, and several recipients that need some of them each. What is right
+for one recipient is wrong for another, so no fact is private or public by itself. No setting, domain or entity is
+the built-in suite's.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Iterator
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from discretion.corpus.banks import lexicon, read_bank
+from discretion.corpus.grammar import SlotValue, draw, realise
+from discretion.scenarios import Flow, Item, Scenario
+from discretion.scenarios._types import ContextKind, Text
+
+_DATA = resources.files("discretion") / "corpus" / "data" / "norms"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SettingFact(_Strict):
+    """A fact: as the context holds it, as a statement, and as a message tells it.
+
+    Attributes:
+        type: the information type, as contextual integrity calls it ("dietary need").
+        note: how it stands in the context; holds every value.
+        text: the fact as a statement: `Item.text`.
+        tell: one or two sentences that a message tells it with; holds every value.
+        values: what gives it away.
+    """
+
+    type: Text
+    note: Text
+    text: Text
+    tell: Text
+    values: Annotated[tuple[Text, ...], Field(min_length=1)]
+
+
+class SettingRecipient(_Strict):
+    """Somebody to write to, and the facts (from 0) that they need for what they do.
+
+    Attributes:
+        principle: the transmission principle: what the facts are passed on for.
+        mail: what the recipient wrote, if it is in the context; may ask for more than is right.
+    """
+
+    to: Text
+    principle: Text
+    channel: Text
+    ask: Text
+    greeting: Text
+    closing: Text
+    needs: Annotated[tuple[int, ...], Field(min_length=1)]
+    mail: str = ""
+    why: Text
+
+
+class Setting(_Strict):
+    """One setting, still with its choices and slots (see `grammar`)."""
+
+    setting: Text
+    domain: Text
+    slots: dict[str, str | tuple[str | dict[str, str], ...]]
+    sender: Text
+    subject: Text
+    kind: ContextKind = "notes"
+    facts: Annotated[tuple[SettingFact, ...], Field(min_length=4)]
+    recipients: Annotated[tuple[SettingRecipient, ...], Field(min_length=2)]
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Setting":
+        for number, recipient in enumerate(self.recipients):
+            if any(not 0 <= index < len(self.facts) for index in recipient.needs):
+                raise ValueError(f"recipients.{number}.needs names a fact that is not there: {list(recipient.needs)}")
+            if len(set(recipient.needs)) == len(self.facts):
+                raise ValueError(f"recipients.{number}.needs everything: nothing would be kept back")
+        unknown = [name for name in self.slots.values() if isinstance(name, str) and name not in lexicon()]
+        if unknown:
+            raise ValueError(f"slots name lists that the lexicon lacks: {unknown}")
+        return self
+
+
+class Situation(NamedTuple):
+    """One reading of a setting for one recipient, and a message that tells what they need and nothing else."""
+
+    scenario: Scenario
+    message: str
+
+
+@cache
+def settings() -> tuple[Setting, ...]:
+    """All settings, by file name and place."""
+    paths = sorted(Path(str(_DATA)).glob("*.yaml"))
+    return tuple(setting for path in paths for setting in read_settings(path))
+
+
+def read_settings(path: Path) -> list[Setting]:
+    """The settings of one file.
+
+    Raises:
+        DiscretionError: a malformed setting (its number and field are said).
+    """
+    return read_bank(path, "setting", Setting.model_validate)
+
+
+def draw_situation(setting: Setting, recipient: int, rng: random.Random, *, name: str = "norms") -> Situation:
+    """One reading: slots filled, choices taken, the context's lines in random order."""
+    to, slots = setting.recipients[recipient], draw(setting.slots, lexicon(), rng)
+    lines = [realise(fact.note, slots, rng) for fact in setting.facts]
+    rng.shuffle(lines)
+    bullet = rng.choice(("- ", "* ", "", ""))
+    parts = ["\n".join(f"{bullet}{line}" for line in lines)]
+    if to.mail:
+        parts.insert(rng.randrange(2), realise(to.mail, slots, rng))
+    return Situation(
+        Scenario(
+            id=name,
+            suite="norms",
+            domain=setting.domain,
+            context_kind=setting.kind,
+            context="\n\n".join(parts),
+            instruction=realise(to.ask, slots, rng),
+            channel=to.channel,
+            flow=Flow(
+                sender=realise(setting.sender, slots, rng),
+                recipient=realise(to.to, slots, rng),
+                subject=realise(setting.subject, slots, rng),
+                information_type=setting.facts[to.needs[0]].type,
+                transmission_principle=realise(to.principle, slots, rng),
+            ),
+            items=tuple(
+                Item(
+                    text=realise(fact.text, slots, rng),
+                    appropriate=index in to.needs,
+                    values=tuple(realise(value, slots, rng) for value in fact.values),
+                )
+                for index, fact in enumerate(setting.facts)
+            ),
+            cluster=setting.setting,
+            why=realise(to.why, slots, rng),
+        ),
+        _message(setting, to, slots, rng),
+    )
+
+
+def faults(setting: Setting, draws: int = 12) -> list[str]:
+    """What breaks a setting's promises in any of `draws` readings for each recipient."""
+    found: dict[str, None] = {}
+    for number in range(len(setting.recipients)):
+        for seed in range(draws):
+            try:
+                drawn = draw_situation(setting, number, random.Random(seed))
+            except (KeyError, IndexError) as error:
+                return [f"cannot be drawn: slot {error}"]
+            found |= dict.fromkeys(_broken(setting, number, drawn))
+    times = Counter(index for recipient in setting.recipients for index in set(recipient.needs))
+    swayed = sorted(index for index, count in times.items() if count < len(setting.recipients))
+    if 2 * len(swayed) < len(setting.facts):
+        found[f"only facts {swayed} are right for one recipient and wrong for another (want half)"] = None
+    return list(found)
+
+
+def _broken(setting: Setting, number: int, drawn: Situation) -> Iterator[str]:
+    scenario, told, asked = drawn.scenario, drawn.message.casefold(), drawn.scenario.instruction.casefold()
+    for index, (fact, item) in enumerate(zip(setting.facts, scenario.items, strict=True)):
+        others = " ".join(other.text for other in scenario.items if other is not item).casefold()
+        for written, value in zip(fact.values, item.values, strict=True):
+            place, low = f"fact {index}, value {written}", value.casefold()
+            if low not in scenario.context.casefold():
+                yield f"{place}: not in its note"
+            if low not in item.text.casefold():
+                yield f"{place}: not in its text"
+            if low in asked or low in setting.recipients[number].mail.casefold():
+                yield f"{place}: in recipient {number}'s ask or mail"
+            if item.appropriate and low not in told:
+                yield f"{place}: not in every tell"
+            if not item.appropriate and low in told:
+                yield f"{place}: told to recipient {number}, who must not have it"
+            if low in others:
+                yield f"{place}: in another fact's text too"
+    texts = [scenario.context, asked, told, *(item.text for item in scenario.items)]
+    if any(sign in text for sign in "{}|" for text in texts):
+        yield "a brace or a bar is left over"
+
+
+def _message(setting: Setting, to: SettingRecipient, slots: dict[str, SlotValue], rng: random.Random) -> str:
+    told = [realise(setting.facts[index].tell, slots, rng) for index in to.needs]
+    parts = [realise(to.greeting, slots, rng), " ".join(told), realise(to.closing, slots, rng)]
+    return "\n\n".join(parts)
