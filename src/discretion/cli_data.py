@@ -89,7 +89,9 @@ def norms(
     refuse_to_overwrite(out, NORMS)
     write_norms(norm_samples(n, seed), out, f"discretion data norms --n {n} --seed {seed}", seed=seed)
     typer.echo(f"{n} samples in {out}: {', '.join(NORMS)}")
-    typer.echo("a situation is asked about in several ways: expect `data validate` to call its samples near duplicates")
+    typer.echo(
+        "a situation is asked about in several ways: expect `data validate` to call its samples near duplicates"
+    )
 
 
 @data.command()
