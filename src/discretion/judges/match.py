@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -124,7 +125,7 @@ def features(statement: str, text: Read, idf: Mapping[str, float]) -> tuple[floa
     found = [token.stem in text.stems for token in said]
     names = [hit for hit, name in zip(found, named, strict=True) if name]
     numbers = [hit for hit, token in zip(found, said, strict=True) if token.number]
-    pairs = {(one.stem, other.stem) for one, other in zip(said, said[1:], strict=False)}
+    pairs = {(one.stem, other.stem) for one, other in pairwise(said)}
     return (
         _best_window(said, weights, text),
         sum(names) / len(names) if names else 0.5,

@@ -1,5 +1,6 @@
 """Text to comparable tokens: lemmas of a sort, numbers, money and dates in one form whatever they were written as."""
 
+import calendar
 import re
 import unicodedata
 from functools import lru_cache
@@ -7,20 +8,7 @@ from typing import NamedTuple
 
 import snowballstemmer
 
-_MONTHS = [
-    "january",
-    "february",
-    "march",
-    "april",
-    "may",
-    "june",
-    "july",
-    "august",
-    "september",
-    "october",
-    "november",
-    "december",
-]
+_MONTHS = [name.lower() for name in calendar.month_name[1:]]  # English unless a locale was set, which we never do
 _MONTH = {name[:length]: number for number, name in enumerate(_MONTHS, 1) for length in (3, len(name))} | {"sept": 9}
 _NAMES = "|".join(sorted(_MONTH, key=len, reverse=True))
 _DATES = (
@@ -55,91 +43,20 @@ STOPWORDS = frozenset(
 # Forms that no suffix rule reaches.
 _IRREGULAR = dict(
     pair.split(":")
-    for pair in [
-        "threw:throw",
-        "thrown:throw",
-        "went:go",
-        "gone:go",
-        "felt:feel",
-        "lost:lose",
-        "found:find",
-        "told:tell",
-        "said:say",
-        "gave:give",
-        "given:give",
-        "got:get",
-        "took:take",
-        "taken:take",
-        "made:make",
-        "left:leave",
-        "kept:keep",
-        "met:meet",
-        "paid:pay",
-        "sent:send",
-        "spent:spend",
-        "began:begin",
-        "begun:begin",
-        "broke:break",
-        "broken:break",
-        "brought:bring",
-        "bought:buy",
-        "caught:catch",
-        "chose:choose",
-        "chosen:choose",
-        "came:come",
-        "dealt:deal",
-        "drank:drink",
-        "drove:drive",
-        "driven:drive",
-        "ate:eat",
-        "fell:fall",
-        "fallen:fall",
-        "fought:fight",
-        "forgot:forget",
-        "grew:grow",
-        "grown:grow",
-        "heard:hear",
-        "held:hold",
-        "hid:hide",
-        "hidden:hide",
-        "knew:know",
-        "known:know",
-        "led:lead",
-        "lent:lend",
-        "meant:mean",
-        "ran:run",
-        "rose:rise",
-        "risen:rise",
-        "saw:see",
-        "seen:see",
-        "sold:sell",
-        "shook:shake",
-        "shown:show",
-        "slept:sleep",
-        "spoke:speak",
-        "spoken:speak",
-        "stood:stand",
-        "stole:steal",
-        "stolen:steal",
-        "struck:strike",
-        "taught:teach",
-        "thought:think",
-        "understood:understand",
-        "wore:wear",
-        "won:win",
-        "wrote:write",
-        "written:write",
-        "died:dead",
-        "death:dead",
-        "deceased:dead",
-        "married:marriage",
-        "marry:marriage",
-        "children:child",
-        "men:man",
-        "women:woman",
-        "wives:wife",
-        "lives:life",
-    ]
+    for pair in " ".join(
+        [
+            "threw:throw thrown:throw went:go gone:go felt:feel lost:lose found:find told:tell said:say gave:give",
+            "given:give got:get took:take taken:take made:make left:leave kept:keep met:meet paid:pay sent:send",
+            "spent:spend began:begin begun:begin broke:break broken:break brought:bring bought:buy caught:catch",
+            "chose:choose chosen:choose came:come dealt:deal drank:drink drove:drive driven:drive ate:eat",
+            "fell:fall fallen:fall fought:fight forgot:forget grew:grow grown:grow heard:hear held:hold hid:hide",
+            "hidden:hide knew:know known:know led:lead lent:lend meant:mean ran:run rose:rise risen:rise saw:see",
+            "seen:see sold:sell shook:shake shown:show slept:sleep spoke:speak spoken:speak stood:stand",
+            "stole:steal stolen:steal struck:strike taught:teach thought:think understood:understand wore:wear",
+            "won:win wrote:write written:write died:dead death:dead deceased:dead married:marriage marry:marriage",
+            "children:child men:man women:woman wives:wife lives:life",
+        ]
+    ).split()
 )
 _STEMMER = snowballstemmer.stemmer("english")
 
