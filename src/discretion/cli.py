@@ -41,6 +41,7 @@ class Elicitation(StrEnum):
     """How a scenario is put to a model."""
 
     probe = "probe"
+    act = "act"
 
 
 Suites = Annotated[
@@ -51,13 +52,21 @@ Suites = Annotated[
         "cirl, confaide, confaide:1|2a|2b|3|4, or a scenario file. Repeatable.",
     ),
 ]
-Elicit = Annotated[Elicitation, typer.Option("--elicit", help="probe: two options, one forward pass.")]
+Elicit = Annotated[
+    list[Elicitation],
+    typer.Option(
+        "--elicit",
+        help="probe: is it acceptable? two options, one forward pass. act: write the message; a judge reads what it "
+        "reveals. Repeatable.",
+    ),
+]
+MaxNewTokens = Annotated[int, typer.Option(help="act: the longest message, in tokens.")]
 Limit = Annotated[int | None, typer.Option(help="At most this many scenarios a suite, always the same ones.")]
 ProtocolOption = Annotated[
     Protocol, typer.Option(help="paper: answer (B) is No, text drawn at temperature 1 and parsed.")
 ]
 Prompt = Annotated[Style, typer.Option(help="The wording of the assistant's task.")]
-Samples = Annotated[int, typer.Option(help="Drawn answers a scenario and seed (protocol paper).")]
+Samples = Annotated[int, typer.Option(help="Texts a scenario and seed (act, protocol paper); act: one is greedy.")]
 Seeds = Annotated[str, typer.Option(help="Seeds of drawn answers, separated by commas.")]
 Controls = Annotated[
     list[str] | None,
@@ -98,7 +107,7 @@ def check(
     tuned: Annotated[str, typer.Argument(help="The tuned model: a path, hub id, adapter or BASE@ADAPTER.")],
     out: Annotated[Path, typer.Option(help="The run's folder.")] = Path("run"),
     suite: Suites = ["builtin"],  # noqa: B006 (Typer copies it)
-    elicit: Elicit = Elicitation.probe,
+    elicit: Elicit = [Elicitation.probe],  # noqa: B006
     limit: Limit = None,
     tau: Tau = 0.05,
     epsilon: Epsilon = 0.02,
@@ -108,6 +117,7 @@ def check(
     protocol: ProtocolOption = Protocol.default,
     prompt: Prompt = Style.naive,
     samples: Samples = 1,
+    max_new_tokens: MaxNewTokens = 256,
     data_dir: DataDir = None,
     resume: Resume = False,
     skip_long: SkipLong = False,
@@ -119,7 +129,21 @@ def check(
     """Did tuning make the model leak more? Exit code 0 preserved, 1 flagged, 2 error, 3 inconclusive."""
     from discretion import gate
 
-    settings = _settings(suite, limit, protocol, prompt, samples, seeds, control, data_dir, skip_long, device, dtype)
+    settings = _settings(
+        seeds,
+        suites=tuple(suite),
+        elicit=tuple(way.value for way in elicit),
+        limit=limit,
+        protocol=protocol.value,
+        prompt=prompt.value,
+        samples=samples,
+        max_new_tokens=max_new_tokens,
+        controls=tuple(control) if control else None,
+        data_dir=data_dir,
+        skip_long=skip_long,
+        device=device,
+        dtype=dtype,
+    )
     with _progress(as_json or quiet) as bar:
         report = gate.check(
             base,
@@ -140,13 +164,14 @@ def evaluate(
     model: Annotated[str, typer.Argument(help="The model: a path, hub id, adapter or BASE@ADAPTER.")],
     out: Annotated[Path, typer.Option(help="The run's folder.")] = Path("run"),
     suite: Suites = ["builtin"],  # noqa: B006
-    elicit: Elicit = Elicitation.probe,
+    elicit: Elicit = [Elicitation.probe],  # noqa: B006
     limit: Limit = None,
     seeds: Seeds = "0",
     control: Controls = None,
     protocol: ProtocolOption = Protocol.default,
     prompt: Prompt = Style.naive,
     samples: Samples = 1,
+    max_new_tokens: MaxNewTokens = 256,
     data_dir: DataDir = None,
     resume: Resume = False,
     skip_long: SkipLong = False,
@@ -158,7 +183,21 @@ def evaluate(
     """Ask one model and keep its answers; `discretion compare` judges two such runs."""
     from discretion import gate
 
-    settings = _settings(suite, limit, protocol, prompt, samples, seeds, control, data_dir, skip_long, device, dtype)
+    settings = _settings(
+        seeds,
+        suites=tuple(suite),
+        elicit=tuple(way.value for way in elicit),
+        limit=limit,
+        protocol=protocol.value,
+        prompt=prompt.value,
+        samples=samples,
+        max_new_tokens=max_new_tokens,
+        controls=tuple(control) if control else None,
+        data_dir=data_dir,
+        skip_long=skip_long,
+        device=device,
+        dtype=dtype,
+    )
     with _progress(as_json or quiet) as bar:
         info = gate.evaluate(model, out=out, resume=resume, progress=bar, **settings)
     if as_json:
@@ -254,36 +293,12 @@ def _say(line: str) -> None:
     typer.echo(line, err=True)
 
 
-def _settings(
-    suite: list[str],
-    limit: int | None,
-    protocol: Protocol,
-    prompt: Style,
-    samples: int,
-    seeds: str,
-    control: list[str] | None,
-    data_dir: Path | None,
-    skip_long: bool,
-    device: str | None,
-    dtype: str | None,
-) -> dict[str, Any]:
+def _settings(seeds: str, **given: Any) -> dict[str, Any]:
     try:
         numbers = tuple(int(word) for word in seeds.split(","))
     except ValueError as error:
         raise DiscretionError(f"--seeds {seeds}: whole numbers separated by commas, such as 0,1,2") from error
-    return {
-        "suites": tuple(suite),
-        "limit": limit,
-        "protocol": protocol.value,
-        "prompt": prompt.value,
-        "samples": samples,
-        "seeds": numbers,
-        "controls": tuple(control) if control else None,
-        "data_dir": data_dir,
-        "skip_long": skip_long,
-        "device": device,
-        "dtype": dtype,
-    }
+    return {**given, "seeds": numbers}
 
 
 def _progress(silent: bool) -> Any:

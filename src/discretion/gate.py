@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from discretion.controls import ControlPlan, plan_controls
-from discretion.elicit import PROTOCOLS, STYLES, Group, Progress, ask_all, plan_probe
+from discretion.elicit import MAX_NEW_TOKENS, PROTOCOLS, STYLES, Group, Progress, ask_all, plan_act, plan_probe
 from discretion.elicit.probe import Protocol
 from discretion.elicit.wording import PromptStyle
 from discretion.errors import DiscretionError
 from discretion.files import digest
+from discretion.judges.acts import MatchJudge
 from discretion.models import Model, load_models
 from discretion.records import Record, RecordStore
 from discretion.report import Report, write_reports
@@ -28,10 +29,11 @@ from discretion.run import (
     save_info,
     versions,
 )
-from discretion.scenarios import choose, load_suite
+from discretion.scenarios import Scenario, choose, load_suite
 from discretion.verdict import judge
 
 PathLike = str | os.PathLike[str]
+ELICITATIONS = ("probe", "act")
 
 
 @dataclass(frozen=True)
@@ -39,11 +41,13 @@ class Settings:
     """What is asked and how. See `discretion check --help` for each."""
 
     suites: Sequence[str] = ("builtin",)
+    elicit: Sequence[str] = ("probe",)
     limit: int | None = None
     protocol: Protocol = "default"
     prompt: PromptStyle = "naive"
     samples: int = 1
     seeds: Sequence[int] = (0,)
+    max_new_tokens: int = MAX_NEW_TOKENS
     controls: Sequence[str] | None = None
     data_dir: Path | None = None
     skip_long: bool = False
@@ -53,6 +57,10 @@ class Settings:
     def __post_init__(self) -> None:
         if self.protocol not in PROTOCOLS:
             raise DiscretionError(f"--protocol {self.protocol}: known are {', '.join(PROTOCOLS)}")
+        if not self.elicit or len(set(self.elicit)) < len(self.elicit) or set(self.elicit) - set(ELICITATIONS):
+            raise DiscretionError(f"--elicit {' '.join(self.elicit)}: give {' or '.join(ELICITATIONS)}, each once")
+        if self.max_new_tokens < 1:
+            raise DiscretionError(f"--max-new-tokens {self.max_new_tokens}: must be at least 1")
         if self.prompt not in STYLES:
             raise DiscretionError(f"--prompt {self.prompt}: known are {', '.join(STYLES)}")
         if self.limit is not None and self.limit < 1:
@@ -239,24 +247,23 @@ def _plan(asked: Settings) -> _Plan:
         scenarios = load_suite(name, data_dir=asked.data_dir)
         chosen = choose(scenarios, asked.limit)
         spoken = {scenario.language for scenario in chosen}
-        condition = spoken.pop() if len(spoken) == 1 and spoken != {"en"} else ""
-        key = "/".join(filter(None, [chosen[0].suite, condition]))
-        if key in data:
-            raise DiscretionError(f"--suite {name}: a suite named {key!r} is asked already")
-        data[key] = {
-            "suite": name,
-            "scenarios": len(chosen),
-            "of": len(scenarios),
-            "fingerprint": digest([scenario.model_dump(mode="json") for scenario in chosen]),
-        }
-        groups += plan_probe(
-            chosen,
-            protocol=asked.protocol,
-            style=asked.prompt,
-            samples=asked.samples,
-            seeds=asked.seeds,
-            condition=condition,
-        )
+        language = spoken.pop() if len(spoken) == 1 and spoken != {"en"} else ""
+        for way in asked.elicit:
+            condition = "/".join(filter(None, [language, way if len(asked.elicit) > 1 else ""]))
+            key = "/".join(filter(None, [chosen[0].suite, condition]))
+            if key in data:
+                raise DiscretionError(f"--suite {name}: a suite named {key!r} is asked already")
+            planned = _groups(chosen, way, condition, asked)
+            if not planned:
+                raise DiscretionError(f"--suite {name}: asks about norms only; nobody acts in it (--elicit probe)")
+            data[key] = {
+                "suite": name,
+                "elicitation": way,
+                "scenarios": len(planned),
+                "of": len(scenarios),
+                "fingerprint": digest([scenario.model_dump(mode="json") for scenario in chosen]),
+            }
+            groups += planned
     controls = plan_controls(asked.controls, asked.data_dir)
     for group in controls.groups:
         entry = data.setdefault(group.suite, {"control": group.suite, "questions": 0})
@@ -264,9 +271,30 @@ def _plan(asked: Settings) -> _Plan:
     return _Plan(groups, controls, data)
 
 
+def _groups(scenarios: Sequence[Scenario], way: str, condition: str, asked: Settings) -> list[Group]:
+    if way == "act":
+        return plan_act(
+            scenarios,
+            MatchJudge(),
+            style=asked.prompt,
+            samples=asked.samples,
+            seeds=asked.seeds,
+            max_new_tokens=asked.max_new_tokens,
+            condition=condition,
+        )
+    return plan_probe(
+        scenarios,
+        protocol=asked.protocol,
+        style=asked.prompt,
+        samples=asked.samples,
+        seeds=asked.seeds,
+        condition=condition,
+    )
+
+
 def _count(groups: Sequence[Group], models: Sequence[Model]) -> int:
     different = len({(model.fingerprint, model.engine) for model in models})
-    return different * sum(len(group.asks) for group in groups)
+    return different * sum(group.size for group in groups)
 
 
 def _same_questions(
@@ -307,7 +335,7 @@ def _arguments(names: dict[str, str], asked: Settings, limits: Thresholds | None
 def _options(asked: Settings, limits: Thresholds | None) -> list[str]:
     """The options of a run as words of its command line; defaults are left out."""
     words: list[str] = []
-    spelled = {"suites": "--suite", "controls": "--control"}
+    spelled = {"suites": "--suite", "controls": "--control", "elicit": "--elicit"}
     for entry in fields(asked):
         value = getattr(asked, entry.name)
         if value == entry.default or value is None:

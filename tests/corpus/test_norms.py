@@ -76,7 +76,7 @@ def test_samples_are_balanced_and_worded_as_the_probe_words_them():
         asked = {ask.prompt: ask for group in plan_probe([sample.scenario]) for ask in group.asks}
         ask = asked[sample.chat.prompt[0].content]
         leaky = "A" if ask.variant["order"] == "yes-first" else "B"
-        assert (sample.chat.completion[0].content == leaky) == ask.labels["appropriate"] == sample.appropriate
+        assert (sample.chat.completion[0].content == leaky) == ask.parts[0]["appropriate"] == sample.appropriate
 
 
 def test_too_many_are_refused():

@@ -85,12 +85,15 @@ def test_orders_differ_and_are_the_same_for_a_seed():
 class Author:
     """A stand-in for a model: answers well every other time, and counts."""
 
-    name, fingerprint, engine, window = "author", "f00d", "test/none", 9999
+    name, fingerprint, engine, window, at_once = "author", "f00d", "test/none", 9999, 2
 
     def __init__(self):
         self.asked = 0
 
-    def generate(self, prompt, sampling):
+    def generate(self, drafts):
+        return [self._write() for _ in drafts]
+
+    def _write(self):
         self.asked += 1
         if self.asked % 2:
             return answer(request=f"Answer Ann, number {self.asked}.")

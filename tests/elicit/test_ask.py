@@ -11,6 +11,7 @@ class Counting:
     """A model that counts what it is asked; its answers follow from the prompt."""
 
     engine = "test"
+    at_once = 3
 
     def __init__(self, name="m", window=10_000):
         self.name = self.fingerprint = name

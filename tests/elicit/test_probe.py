@@ -4,6 +4,7 @@ import pytest
 
 from conftest import scenario_row
 from discretion.elicit import plan_probe
+from discretion.elicit.plan import Outcome
 from discretion.elicit.probe import OptionReader, read_paper_text
 from discretion.errors import DiscretionError
 from discretion.judges import parse_choice
@@ -22,7 +23,7 @@ def with_topic() -> Scenario:
 def test_every_item_is_asked_in_both_orders_after_one_context():
     (group,) = plan_probe([scenario()])
     assert len(group.asks) == 4
-    assert [ask.labels["appropriate"] for ask in group.asks] == [False, False, True, True]
+    assert [ask.parts[0]["appropriate"] for ask in group.asks] == [False, False, True, True]
     yes, no = group.asks[0], group.asks[1]
     assert yes.prompt.index("A. Yes") < yes.prompt.index("B. No")
     assert no.prompt.index("A. No") < no.prompt.index("B. Yes")
@@ -71,9 +72,9 @@ def test_the_papers_parser(text, choice):
 
 
 def test_paper_text_is_read_as_the_paper_does():
-    assert read_paper_text("(A)") == (1.0, 1.0, None, None)
-    assert read_paper_text("(B)") == (0.0, 1.0, None, None)
-    assert read_paper_text("I cannot say") == (None, 0.0, None, None)
+    assert read_paper_text("(A)") == [Outcome(1.0, 1.0)]
+    assert read_paper_text("(B)") == [Outcome(0.0, 1.0)]
+    assert read_paper_text("I cannot say") == [Outcome(None, 0.0)]
 
 
 def test_paper_protocol_asks_samples_times_seeds_with_seeds_of_their_own():

@@ -7,7 +7,7 @@ from safetensors.torch import load_file, save_file
 
 from conftest import save_adapter, save_model
 from discretion.errors import DiscretionError
-from discretion.models import Question, Sampling, load_models
+from discretion.models import Draft, Question, Sampling, load_models
 from discretion.models.local import _common_prefix, _rewinds
 
 FAMILIES = {
@@ -18,6 +18,10 @@ FAMILIES = {
     "gpt2": {},
     "gpt_neox": {},
 }
+
+
+def write(model, sampling, prompt="hello"):
+    return model.generate([Draft(prompt, sampling)])[0]
 
 
 def questions(count=3):
@@ -122,17 +126,46 @@ def test_nan_is_an_error_not_an_answer(tiny, tmp_path):
     with pytest.raises(DiscretionError, match="returned NaN"):
         model.option_logprobs(questions(1))
     with pytest.raises(DiscretionError, match="returned NaN"):
-        model.generate("hello", Sampling(3, 1.0, 0))
+        write(model, Sampling(3, 1.0, 0))
 
 
 def test_generation_follows_its_seed_alone(tiny):
     (model,), _ = load_models([str(tiny)])
-    drawn = [model.generate("hello", Sampling(12, 1.0, seed)) for seed in (1, 2, 1)]
+    drawn = [write(model, Sampling(12, 1.0, seed)) for seed in (1, 2, 1)]
     assert drawn[0] == drawn[2] != drawn[1]
     state = torch.random.get_rng_state()
-    model.generate("hello", Sampling(3, 1.0, 5))
+    write(model, Sampling(3, 1.0, 5))
     assert torch.equal(state, torch.random.get_rng_state())
-    assert model.generate("hello", Sampling(4, 0.0, 1)) == model.generate("hello", Sampling(4, 0.0, 2))
+    assert write(model, Sampling(4, 0.0, 1)) == write(model, Sampling(4, 0.0, 2))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_text_does_not_depend_on_its_batch(family, tmp_path):
+    (model,), _ = load_models([str(save_model(tmp_path / family, family, **FAMILIES[family]))])
+    drafts = [
+        Draft(prompt, Sampling(10, temperature, seed))
+        for prompt in ("hello", "a much longer prompt, which needs no padding at all")
+        for temperature, seed in ((1.0, 1), (1.0, 2), (0.0, 3))
+    ] + [Draft("alone", Sampling(10, 1.0, 1)), Draft("cut", Sampling(3, 0.0, 0))]
+    together = model.generate(drafts)
+    assert together == [model.generate([draft])[0] for draft in drafts]
+    assert len(set(together)) > len(drafts) / 2
+
+
+def test_drawing_follows_the_models_probabilities(tiny):
+    """Gumbel noise on logits draws from the softmax: compare first tokens with the exact distribution."""
+    (model,), _ = load_models([str(tiny)])
+    tokens = model._encode(model._chat("hello"))
+    with torch.inference_mode():
+        logits = model._engine.network(torch.tensor([tokens])).logits[0, -1]
+    expected: dict[str, float] = {}
+    for token, p in enumerate(torch.softmax(logits, -1).tolist()):  # many byte tokens are the same text alone
+        text = model._text([token], [0])
+        expected[text] = expected.get(text, 0.0) + p
+    n = 400
+    texts = model.generate([Draft("hello", Sampling(1, 1.0, seed)) for seed in range(n)])
+    for text, p in sorted(expected.items(), key=lambda entry: -entry[1])[:4]:
+        assert abs(texts.count(text) / n - p) < 4 * math.sqrt(p * (1 - p) / n)
 
 
 def test_the_checkpoints_own_sampling_is_not_used(tiny, tmp_path):
@@ -141,7 +174,7 @@ def test_the_checkpoints_own_sampling_is_not_used(tiny, tmp_path):
     config = json.loads((folder / "generation_config.json").read_text())
     (folder / "generation_config.json").write_text(json.dumps(config | {"do_sample": True, "top_k": 1, "top_p": 0.1}))
     (model,), _ = load_models([str(folder)])
-    assert len({model.generate("hello", Sampling(12, 1.0, seed)) for seed in range(6)}) > 3
+    assert len({write(model, Sampling(12, 1.0, seed)) for seed in range(6)}) > 3
 
 
 def test_common_prefix():

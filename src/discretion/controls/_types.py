@@ -54,7 +54,7 @@ def _ask(question: Choice) -> Ask:
     return Ask(
         prompt=prompt,
         options=letters,
-        labels={},
+        parts=({},),
         variant={"protocol": "letters", "options": str(len(letters))},
         judge="logprobs",
         read_options=RightOption(question.answer),

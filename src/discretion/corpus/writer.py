@@ -18,7 +18,7 @@ from discretion.corpus.scenes import LENGTHS, Cell, Drawn, Kind, Scene, broken_p
 from discretion.errors import DiscretionError, wrong_field
 from discretion.files import digest, read_jsonl, write_jsonl
 from discretion.journal import Journal
-from discretion.models import Model, Sampling
+from discretion.models import Draft, Model, Sampling
 
 MAX_NEW_TOKENS = 1200
 TEMPERATURE = 1.0
@@ -125,12 +125,18 @@ def read_answers(
 
 def ask_writer(wanted: Sequence[Order], model: Model, journal: Journal) -> Iterator[tuple[Order, str]]:
     """The model's answer to each order; what `journal` holds is not asked again."""
-    for order in wanted:
-        key = digest([model.fingerprint, order.prompt])
-        if key not in journal:
-            sampling = Sampling(MAX_NEW_TOKENS, TEMPERATURE, int(digest(order.prompt), 16) % 2**63)
-            journal.add(key, model.generate(order.prompt, sampling))
-        yield order, journal[key]
+    keys = {order.id: digest([model.fingerprint, order.prompt]) for order in wanted}
+    for start in range(0, len(wanted), model.at_once):
+        part = wanted[start : start + model.at_once]
+        missing = [order for order in part if keys[order.id] not in journal]
+        drafts = [
+            Draft(order.prompt, Sampling(MAX_NEW_TOKENS, TEMPERATURE, int(digest(order.prompt), 16) % 2**63))
+            for order in missing
+        ]
+        for order, text in zip(missing, model.generate(drafts) if drafts else [], strict=True):
+            journal.add(keys[order.id], text)
+        for order in part:
+            yield order, journal[keys[order.id]]
 
 
 def write_batch(wanted: Sequence[Order], model: str, path: Path) -> None:

@@ -1,9 +1,9 @@
 """Asking a plan of a model and recording the answers, resumably."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
-from discretion.elicit.plan import Ask, Group, Outcome
+from discretion.elicit.plan import Ask, Group, Labels, Outcome
 from discretion.errors import DiscretionError
 from discretion.files import digest
 from discretion.models import Model
@@ -46,13 +46,16 @@ def ask_all(
         for model in asked
         if (key := group.key(model.fingerprint, model.engine)) not in store
     ]
-    lengths = _lengths(work, skip_long)
+    lengths = dict(zip((key for _, _, key in work), _lengths(work, skip_long), strict=True))
     if progress:
-        progress.start(sum(lengths), len(work))
-    for (group, model, key), length in zip(work, lengths, strict=True):
-        store.append(_answer(group, model, key, length))
-        if progress:
-            progress.advance(length)
+        progress.start(sum(lengths.values()), len(work))
+    for part in _parts(plan, asked):
+        for model in asked:
+            wanted = [(group, group.key(model.fingerprint, model.engine)) for group in part]
+            for key, records in _answers(wanted, model, store, lengths):
+                store.append(records)
+                if progress:
+                    progress.advance(lengths[key])
     return [
         record
         for group in plan
@@ -79,34 +82,68 @@ def _lengths(work: Sequence[tuple[Group, Model, str]], skip_long: bool) -> list[
     return lengths
 
 
-def _answer(group: Group, model: Model, key: str, length: int) -> list[Record]:
+def _parts(plan: Sequence[Group], asked: Sequence[Model]) -> Iterator[Sequence[Group]]:
+    """What is put to a model in one go: a group of questions alone, groups that are written in batches.
+
+    The parts follow from the plan alone, so a resumed run writes in the same batches.
+    """
+    at_once = min(model.at_once for model in asked)
+    batch: list[Group] = []
+    for group in plan:
+        if batch and (not group.writes or sum(len(entry.asks) for entry in batch) >= at_once):
+            yield batch
+            batch = []
+        if group.writes:
+            batch.append(group)
+        else:
+            yield [group]
+    if batch:
+        yield batch
+
+
+def _answers(
+    wanted: Sequence[tuple[Group, str]], model: Model, store: RecordStore, lengths: Mapping[str, int]
+) -> Iterator[tuple[str, list[Record]]]:
+    if all(key in store for _, key in wanted):
+        return
+    # Those that are stored are written again beside the missing ones: a batch's digits depend on who is in it.
+    fits = {key for _, key in wanted if lengths.get(key, 0) <= model.window}
+    drafts = [ask.draft for group, key in wanted if key in fits for ask in group.asks if ask.sampling]
+    texts = iter(model.generate(drafts) if drafts else [])
+    for group, key in wanted:
+        written = [next(texts) if ask.sampling and key in fits else None for ask in group.asks]
+        if key not in store:
+            yield key, _records(group, model, key, lengths[key], written)
+
+
+def _records(group: Group, model: Model, key: str, length: int, texts: Sequence[str | None]) -> list[Record]:
     if length > model.window:
-        error = f"{length} tokens exceed the window of {model.window}"
-        return [_record(group, model, key, ask, Outcome(), None, error) for ask in group.asks]
+        failed = Outcome(error=f"{length} tokens exceed the window of {model.window}")
+        return [_record(group, model, key, ask, part, failed, None) for ask in group.asks for part in ask.parts]
     by_options = [ask for ask in group.asks if ask.read_options]
     logprobs = iter(model.option_logprobs([ask.question for ask in by_options]) if by_options else [])
     records = []
-    for ask in group.asks:
-        text = None
+    for ask, text in zip(group.asks, texts, strict=True):
         if ask.read_options:
-            outcome = ask.read_options(next(logprobs))
+            outcomes: Sequence[Outcome] = [ask.read_options(next(logprobs))]
         else:
-            assert ask.sampling is not None
             assert ask.read_text is not None
-            text = model.generate(ask.prompt, ask.sampling)
-            outcome = ask.read_text(text)
-        records.append(_record(group, model, key, ask, outcome, text, None))
+            assert text is not None
+            outcomes = ask.read_text(text)
+        for place, (part, outcome) in enumerate(zip(ask.parts, outcomes, strict=True)):
+            # One copy of a text that many items share.
+            records.append(_record(group, model, key, ask, part, outcome, None if place else text))
     return records
 
 
 def _record(
-    group: Group, model: Model, key: str, ask: Ask, outcome: Outcome, text: str | None, error: str | None
+    group: Group, model: Model, key: str, ask: Ask, part: Labels, outcome: Outcome, text: str | None
 ) -> Record:
     return Record(
-        key=digest([key, ask.identity, dict(ask.labels)]),
-        question=digest([ask.identity, group.suite, group.condition, group.scenario, dict(ask.labels)]),
+        key=digest([key, ask.identity, dict(part)]),
+        question=digest([ask.identity, group.suite, group.condition, group.scenario, dict(part)]),
         group=key,
-        group_size=len(group.asks),
+        group_size=group.size,
         suite=group.suite,
         condition=group.condition,
         scenario=group.scenario,
@@ -117,7 +154,6 @@ def _record(
         sample=ask.sample,
         judge=ask.judge,
         text=text,
-        error=error,
-        **ask.labels,
+        **part,
         **outcome._asdict(),
     )

@@ -3,12 +3,14 @@
 A plan is independent of the model, so the same plan goes to base and tuned model and answers pair up.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from discretion.files import digest
-from discretion.models import Question, Sampling
+from discretion.models import Draft, Question, Sampling
+
+Labels = Mapping[str, str | bool | None]
 
 
 class Outcome(NamedTuple):
@@ -18,24 +20,28 @@ class Outcome(NamedTuple):
     answer_mass: float | None = None
     p_correct: float | None = None
     logit_diff: float | None = None
+    error: str | None = None
 
 
 @dataclass(frozen=True)
 class Ask:
-    """One question: what to ask, how to read the answer, and what its record says besides.
+    """One question: what to ask, how to read the answer, and what its records say besides.
 
-    Either `question` (read option log-probabilities with `read_options`) or `sampling` with `prompt`
-    (generate text, read it with `read_text`).
+    Either option log-probabilities are read (`options`, `read_options`), or a text is generated (`sampling`) and
+    read (`read_text`). A text may be read for several items at once: it has as many records as `parts`.
+
+    Attributes:
+        parts: what each record says of the scenario's item; `read_text` gives an outcome for each.
     """
 
     prompt: str
-    options: tuple[str, ...]
-    labels: Mapping[str, str | bool | None]
+    parts: tuple[Labels, ...]
     variant: Mapping[str, str]
     judge: str
+    options: tuple[str, ...] = ()
     read_options: Callable[[tuple[float, ...]], Outcome] | None = None
     sampling: Sampling | None = None
-    read_text: Callable[[str], Outcome] | None = None
+    read_text: Callable[[str], Sequence[Outcome]] | None = None
     sample: int = 0
 
     @property
@@ -49,6 +55,12 @@ class Ask:
         """The question as a model takes it."""
         return Question(self.prompt, self.options)
 
+    @property
+    def draft(self) -> Draft:
+        """The text to be written, as a model takes it."""
+        assert self.sampling is not None
+        return Draft(self.prompt, self.sampling)
+
 
 @dataclass(frozen=True)
 class Group:
@@ -57,7 +69,7 @@ class Group:
     Attributes:
         suite: the suite's or control's name.
         condition: what the report keeps apart within a suite.
-        elicitation: "probe" or "control".
+        elicitation: "probe", "act" or "control".
         scenario: the scenario's or question's id; cluster: what resampling keeps together.
     """
 
@@ -68,7 +80,19 @@ class Group:
     cluster: str
     asks: tuple[Ask, ...]
 
+    @property
+    def size(self) -> int:
+        """How many records it has."""
+        return sum(len(ask.parts) for ask in self.asks)
+
+    @property
+    def writes(self) -> bool:
+        """Whether it asks for texts."""
+        return any(ask.sampling for ask in self.asks)
+
     def key(self, model: str, engine: str) -> str:
         """The group's name in the records of one model."""
         labels = [self.suite, self.condition, self.scenario, self.cluster]
-        return digest([model, engine, labels, [[ask.identity, dict(ask.labels)] for ask in self.asks]])
+        return digest(
+            [model, engine, labels, [[ask.identity, [dict(part) for part in ask.parts]] for ask in self.asks]]
+        )

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from discretion.elicit.languages import words
-from discretion.elicit.plan import Ask, Group, Outcome
+from discretion.elicit.plan import Ask, Group, Labels, Outcome
 from discretion.elicit.wording import PromptStyle, acceptability, language, paper_prompt, situation, two_options
 from discretion.errors import DiscretionError
 from discretion.files import digest
@@ -70,12 +70,12 @@ class OptionReader:
         return Outcome(1.0 / (1.0 + math.exp(min(difference, 700.0))), min(mass, 1.0), None, difference)
 
 
-def read_paper_text(text: str) -> Outcome:
+def read_paper_text(text: str) -> list[Outcome]:
     """(A) is a leak, (B) is none, anything else is unknown."""
     choice = parse_choice(text)
     if choice is None:
-        return Outcome(None, 0.0)
-    return Outcome(1.0 if choice == "A" else 0.0, 1.0)
+        return [Outcome(None, 0.0)]
+    return [Outcome(1.0 if choice == "A" else 0.0, 1.0)]
 
 
 def _group(scenario: Scenario, condition: str, asks: tuple[Ask, ...]) -> Group:
@@ -94,7 +94,7 @@ def _default_asks(scenario: Scenario, style: PromptStyle) -> tuple[Ask, ...]:
                 Ask(
                     prompt=two_options(question, first, second, language(scenario)),
                     options=("A", "B"),
-                    labels=_labels(scenario, index, item),
+                    parts=(labels(scenario, index, item),),
                     variant={"protocol": "default", "prompt": style, "order": order},
                     judge="logprobs",
                     read_options=OptionReader(leaky=0 if order == "yes-first" else 1),
@@ -108,8 +108,7 @@ def _paper_asks(scenario: Scenario, style: PromptStyle, samples: int, seeds: Seq
     return tuple(
         Ask(
             prompt=prompt,
-            options=(),
-            labels=_labels(scenario, 0, None),
+            parts=(labels(scenario, 0, None),),
             variant={"protocol": "paper", "prompt": style, "order": "yes-first", "seed": str(seed)},
             judge="parse_choice",
             # Every scenario and sample has a seed of its own: neither the order nor a resume matters.
@@ -122,7 +121,8 @@ def _paper_asks(scenario: Scenario, style: PromptStyle, samples: int, seeds: Seq
     )
 
 
-def _labels(scenario: Scenario, index: int, item: Item | None) -> dict[str, str | bool | None]:
+def labels(scenario: Scenario, index: int, item: Item | None) -> Labels:
+    """What a record says of the item that was asked about; None: of the scenario as a whole."""
     if item is None:
         appropriate = scenario.items[0].appropriate
         return {"item": "", "item_text": scenario.topic, "appropriate": appropriate}

@@ -28,6 +28,13 @@ _SKIP = 3  # tokens
 FEATURES = ("window", "names", "pairs", "numbers", "hits", "length")
 
 
+class Verdicts(NamedTuple):
+    """For each item the probability that it is revealed, and the judge's word."""
+
+    p_revealed: tuple[float, ...]
+    revealed: tuple[bool, ...]
+
+
 class Calibration(NamedTuple):
     """What was fitted, and how good it is.
 
@@ -98,6 +105,13 @@ def p_revealed(statement: str, values: Sequence[str], text: Read) -> float:
     overlaps = features(statement, text, known.idf)
     score = known.bias + float(np.dot(known.weights, overlaps))
     return 1 / (1 + math.exp(-min(max(score, -700.0), 700.0)))
+
+
+def judge(items: Sequence[tuple[str, Sequence[str]]], text: str) -> Verdicts:
+    """What a text reveals of items, each a statement with its values."""
+    said = read(text)
+    found = tuple(p_revealed(statement, values, said) for statement, values in items)
+    return Verdicts(found, tuple(map(is_revealed, found)))
 
 
 def is_revealed(probability: float) -> bool:

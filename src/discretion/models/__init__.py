@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from discretion.models._protocol import Model, Question, Sampling
+from discretion.models._protocol import Draft, Model, Question, Sampling
 from discretion.models.weights import EMBEDDED, parse_spec
 
-__all__ = ["EMBEDDED", "Model", "Question", "Sampling", "load_models"]
+__all__ = ["EMBEDDED", "Draft", "Model", "Question", "Sampling", "load_models"]
 
 
 def load_models(

@@ -29,6 +29,13 @@ class Sampling(NamedTuple):
     seed: int
 
 
+class Draft(NamedTuple):
+    """A text to be written: the user message that it answers, and how it is drawn."""
+
+    prompt: str
+    sampling: Sampling
+
+
 class Model(Protocol):
     """A model under test.
 
@@ -37,12 +44,14 @@ class Model(Protocol):
         fingerprint: hash of weights, tokenizer and chat template: equal only for models that answer alike.
         engine: what else the digits depend on: library, device, number format.
         window: how many tokens it can see.
+        at_once: how many drafts it likes to be given in one call.
     """
 
     name: str
     fingerprint: str
     engine: str
     window: int
+    at_once: int
 
     def count_tokens(self, prompt: str) -> int:
         """Length of the prompt in tokens, chat template included."""
@@ -58,6 +67,10 @@ class Model(Protocol):
         """
         ...
 
-    def generate(self, prompt: str, sampling: Sampling) -> str:
-        """The answer to a user message as text, special tokens left out; equal seeds give equal texts."""
+    def generate(self, drafts: Sequence[Draft]) -> list[str]:
+        """The answers as texts, special tokens left out. Equal calls give equal texts, whatever came before.
+
+        Raises:
+            DiscretionError: the model returned NaN.
+        """
         ...

@@ -7,18 +7,19 @@ not help on CPU; bf16 on a CPU without AMX is slower and flips near ties, hence 
 
 import copy
 import math
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from transformers import DynamicCache, GenerationConfig
+from transformers import DynamicCache, GenerationConfig, LogitsProcessor, LogitsProcessorList
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from discretion.errors import DiscretionError
 from discretion.models import loading
-from discretion.models._protocol import Question, Sampling
+from discretion.models._protocol import Draft, Question, Sampling
 from discretion.models.weights import Spec, fingerprint
 
 
@@ -84,6 +85,7 @@ class LocalModel:
         self.tokenizer = tokenizer
         self.fingerprint = identity
         self.engine = engine.label
+        self.at_once = 16 if engine.device == "cpu" else 64
         self._engine = engine
         self._handle = handle
         limits = [
@@ -111,36 +113,70 @@ class LocalModel:
             ]
 
     @torch.inference_mode()
-    def generate(self, prompt: str, sampling: Sampling) -> str:
-        """See `Model.generate`. Sampling is untruncated: the checkpoint's own top_k and top_p are not used."""
-        tokens = self._encode(self._chat(prompt))
+    def generate(self, drafts: Sequence[Draft]) -> list[str]:
+        """See `Model.generate`. Sampling is untruncated: the checkpoint's own top_k and top_p are not used.
+
+        Drafts of one prompt share its prefix; others are batched with those of like length. Every draft has a
+        random stream of its own, so its text does not depend on its place in a batch.
+        """
+        texts: dict[int, str] = {}
         with self._engine.acting_as(self._handle) as network:
-            # A fresh configuration: a checkpoint's own top_p or repetition penalty is not what was asked.
-            ends = network.generation_config.eos_token_id or self.tokenizer.eos_token_id
-            config = GenerationConfig(
-                max_new_tokens=sampling.max_new_tokens,
-                do_sample=sampling.temperature > 0,
-                temperature=sampling.temperature if sampling.temperature > 0 else None,
-                top_k=0 if sampling.temperature > 0 else None,
-                top_p=1.0 if sampling.temperature > 0 else None,
-                eos_token_id=ends,
-                pad_token_id=self.tokenizer.pad_token_id
-                if self.tokenizer.pad_token_id is not None
-                else (ends[0] if isinstance(ends, list) else ends),
+            for batch in _batches(self._encoded(drafts), self._engine.device):
+                for (place, _, _), text in zip(batch, self._write(network, batch), strict=True):
+                    texts[place] = text
+        return [texts[place] for place in range(len(drafts))]
+
+    def _encoded(self, drafts: Sequence[Draft]) -> list["_Encoded"]:
+        return [
+            _Encoded(place, self._encode(self._chat(draft.prompt)), draft.sampling)
+            for place, draft in enumerate(drafts)
+        ]
+
+    def _write(self, network: Any, batch: Sequence["_Encoded"]) -> list[str]:
+        longest = max(len(entry.tokens) for entry in batch)
+        # A fresh configuration: a checkpoint's own top_p or repetition penalty is not what was asked.
+        ends = network.generation_config.eos_token_id or self.tokenizer.eos_token_id
+        stops = ends if isinstance(ends, list) else [ends]
+        pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else stops[0]
+        config = GenerationConfig(
+            max_new_tokens=batch[0].sampling.max_new_tokens, do_sample=False, eos_token_id=ends, pad_token_id=pad
+        )
+        gaps = [longest - len(entry.tokens) for entry in batch]
+        rows = [[pad] * gap + entry.tokens for gap, entry in zip(gaps, batch, strict=True)]
+        ids = torch.tensor(rows, device=self._engine.device)
+        mask = torch.tensor([[0] * gap + [1] * (longest - gap) for gap in gaps], device=self._engine.device)
+        draw = _Draw([entry.sampling for entry in batch])
+        try:
+            output = network.generate(
+                input_ids=ids,
+                attention_mask=mask,
+                generation_config=config,
+                logits_processor=LogitsProcessorList([draw]),
+                past_key_values=self._prefix(network, batch),
             )
-            ids = torch.tensor([tokens], device=self._engine.device)
-            devices = [ids.device] if ids.device.type == "cuda" else []
-            with torch.random.fork_rng(devices=devices):
-                torch.manual_seed(sampling.seed)
-                try:
-                    output = network.generate(
-                        input_ids=ids, attention_mask=torch.ones_like(ids), generation_config=config
-                    )
-                except RuntimeError as error:
-                    if "probability tensor" in str(error):
-                        raise self._not_numbers() from error
-                    raise
-        return str(self.tokenizer.decode(output[0, len(tokens) :], skip_special_tokens=True))
+        except torch.OutOfMemoryError as error:
+            raise DiscretionError(
+                f"{self.name}: out of memory on {self._engine.device} at {len(batch)} texts of {longest} tokens"
+            ) from error
+        if draw.damaged:
+            raise self._not_numbers()
+        return [self._text(row[longest:], stops) for row in output.tolist()]
+
+    def _prefix(self, network: Any, batch: Sequence["_Encoded"]) -> DynamicCache | None:
+        """For several drafts of one prompt: its cache, computed once."""
+        prompt = batch[0].tokens
+        if len(batch) == 1 or len(prompt) < 2 or any(entry.tokens != prompt for entry in batch):
+            return None
+        cache = DynamicCache(config=network.config)
+        if not _rewinds(cache, len(prompt)):
+            return None
+        self._forward(network, prompt[:-1], cache)
+        cache.batch_repeat_interleave(len(batch))
+        return cache
+
+    def _text(self, tokens: list[int], stops: Sequence[int]) -> str:
+        end = next((place for place, token in enumerate(tokens) if token in stops), len(tokens))
+        return str(self.tokenizer.decode(tokens[:end], skip_special_tokens=True))
 
     def _chat(self, prompt: str) -> str:
         # enable_thinking: a reasoning template's first token would open a thought; others ignore the word.
@@ -216,6 +252,65 @@ class LocalModel:
             f"{self.name}: returned NaN instead of probabilities; its weights are damaged or overflow in "
             f"{self._engine.label.split('/')[-1]} (try --dtype float32)"
         )
+
+
+class _Encoded(NamedTuple):
+    place: int
+    tokens: list[int]
+    sampling: Sampling
+
+
+class _Draw(LogitsProcessor):  # type: ignore[misc]
+    """Makes greedy decoding draw: the largest of log-probability plus Gumbel noise is a sample (Gumbel-max).
+
+    Each row has a generator of its own, on the CPU, so that its noise is the same in any batch and on any device.
+    """
+
+    def __init__(self, rows: Sequence[Sampling]) -> None:
+        self.damaged = False
+        self._rows = [(sampling.temperature, torch.Generator().manual_seed(sampling.seed)) for sampling in rows]
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        scores = scores.float()
+        self.damaged = self.damaged or bool(scores.isnan().any())
+        for row, (temperature, generator) in enumerate(self._rows):
+            if temperature > 0:
+                uniform = torch.rand(scores.shape[-1], generator=generator).clamp_(1e-20, 1 - 1e-7)
+                scores[row] = scores[row] / temperature - torch.log(-torch.log(uniform)).to(scores.device)
+        return scores
+
+
+# Tokens in flight, prompts and answers together: memory on a GPU, cache misses on a CPU.
+_TOKENS_AT_ONCE = {"cpu": 16_384}
+_TOKENS_AT_ONCE_ELSEWHERE = 131_072
+
+
+def _batches(encoded: Sequence[_Encoded], device: str) -> Iterator[list[_Encoded]]:
+    """Drafts of one prompt together, others with their like in length, each batch within the tokens at once."""
+    most = _TOKENS_AT_ONCE.get(device.split(":")[0], _TOKENS_AT_ONCE_ELSEWHERE)
+    families: dict[tuple[int, ...], list[_Encoded]] = defaultdict(list)
+    for entry in encoded:
+        families[entry.sampling.max_new_tokens, *entry.tokens].append(entry)
+    alone: dict[int, list[_Encoded]] = defaultdict(list)
+    for family in families.values():
+        if len(family) == 1:
+            alone[family[0].sampling.max_new_tokens].append(family[0])
+        else:
+            yield from _within(family, most)
+    for entries in alone.values():
+        yield from _within(sorted(entries, key=lambda entry: len(entry.tokens)), most)
+
+
+def _within(entries: Sequence[_Encoded], most: int) -> Iterator[list[_Encoded]]:
+    batch: list[_Encoded] = []
+    for entry in entries:
+        length = len(entry.tokens) + entry.sampling.max_new_tokens
+        if batch and (len(batch) + 1) * length > most:
+            yield batch
+            batch = []
+        batch.append(entry)
+    if batch:
+        yield batch
 
 
 def load_local(specs: Sequence[Spec], device: str | None, dtype: str | None) -> tuple[list[LocalModel], list[str]]:

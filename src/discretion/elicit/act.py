@@ -1,0 +1,74 @@
+"""Acting: the model writes the message, or takes the agent's final action, and a judge says what it reveals.
+
+A quiz asks what a model holds to be right; acting shows what it does. Every item of a scenario is judged in every
+text: inappropriate ones that are revealed are the leak, appropriate ones the coverage.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from discretion.elicit.plan import Ask, Group, Outcome
+from discretion.elicit.probe import labels
+from discretion.elicit.wording import PromptStyle, task
+from discretion.files import digest
+from discretion.models import Sampling
+from discretion.scenarios import Scenario
+
+MAX_NEW_TOKENS = 256
+
+
+class Judge(Protocol):
+    """Says what a text reveals."""
+
+    def name(self, scenario: Scenario) -> str:
+        """What the scenario's records are marked with; another judge gives other records."""
+        ...
+
+    def __call__(self, scenario: Scenario, text: str) -> Sequence[Outcome]:
+        """For each item of the scenario: p_leak = 1 if the text reveals it, 0 if not; or an error."""
+        ...
+
+
+def plan_act(
+    scenarios: Sequence[Scenario],
+    judge: Judge,
+    *,
+    style: PromptStyle = "naive",
+    samples: int = 1,
+    seeds: Sequence[int] = (0,),
+    max_new_tokens: int = MAX_NEW_TOKENS,
+    condition: str = "",
+) -> list[Group]:
+    """A text for each scenario, greedy; or, if there are several samples or seeds, that many drawn at temperature 1.
+
+    Questions of norms that have no task (nobody acts in them) are left out.
+    """
+    drawn = samples > 1 or len(seeds) > 1
+    groups = []
+    for scenario in scenarios:
+        if not scenario.instruction:
+            continue
+        prompt = task(scenario, style)
+        parts = tuple(labels(scenario, index, item) for index, item in enumerate(scenario.items))
+        asks = tuple(
+            Ask(
+                prompt=prompt,
+                parts=parts,
+                variant={"prompt": style, "seed": str(seed)},
+                judge=judge.name(scenario),
+                # Every scenario and sample has a seed of its own: neither the order nor a resume matters.
+                sampling=Sampling(
+                    max_new_tokens, 1.0 if drawn else 0.0, int(digest([prompt, seed, sample]), 16) % 2**63
+                ),
+                read_text=_reader(judge, scenario),
+                sample=sample,
+            )
+            for seed in seeds
+            for sample in range(samples)
+        )
+        groups.append(Group(scenario.suite, condition, "act", scenario.id, scenario.cluster, asks))
+    return groups
+
+
+def _reader(judge: Judge, scenario: Scenario) -> Callable[[str], Sequence[Outcome]]:
+    return lambda text: judge(scenario, text)
