@@ -3,6 +3,7 @@
 The idf table is of the built-in suite's English contexts; the weights are of one half of CI-RL's labels.
 """
 
+import statistics
 import sys
 from pathlib import Path
 
@@ -19,10 +20,9 @@ known = fit(rows, idf)
 calibration = match.Calibration(idf, known["bias"], tuple(known["weights"]), known["threshold"], 0.0, 0.0)
 match.calibration = lambda: calibration  # type: ignore[assignment]
 runs = measure(rows, calibration)
-mean = {
-    name: round(sum(getattr(run, name) for run in runs.values()) / len(runs), 4)
-    for name in ("auc", "sensitivity", "specificity")
-}
+parts = {name: [getattr(run, name) for run in runs.values()] for name in ("auc", "sensitivity", "specificity")}
+mean = {name: round(statistics.mean(values), 4) for name, values in parts.items()}
+mean |= {f"{name}_sd": round(statistics.stdev(values), 4) for name, values in parts.items()}
 target = Path(judges.__file__).parent / "data" / "match.json"
 write_json(
     target,

@@ -208,6 +208,46 @@ def evaluate(
 
 
 @app.command(no_args_is_help=True)
+def judge(
+    file: Annotated[Path, typer.Argument(help='JSONL rows {"id", "text", "items": [{"text", "values"}]}.')],
+    out: Annotated[Path, typer.Option(help="The same rows, with p_revealed and revealed on every item.")],
+) -> None:
+    """Which items does each text reveal? Deterministic and offline."""
+    from discretion.files import write_jsonl
+    from discretion.judges.files import judge_rows
+
+    rows = list(judge_rows(file))
+    write_jsonl(out, rows)
+    found = [item["revealed"] for row in rows for item in row["items"]]
+    typer.echo(f"{len(rows):,} texts, {len(found):,} items, {sum(found):,} revealed: {out}")
+
+
+@app.command()
+def calibrate(data_dir: DataDir = None) -> None:
+    """How good the judge is, on labels that it was not fitted to: CI-RL's PrivacyLens outputs."""
+    from discretion.judges.calibrate import measure, read_labels
+    from discretion.judges.match import calibration
+
+    if data_dir is None:
+        raise DiscretionError("--data-dir: give a folder that holds ci_rl/privacylens_outputs")
+    runs = measure(read_labels(data_dir), calibration())
+    typer.echo(
+        "| run | items | AUC | sensitivity | specificity | balanced accuracy | revealed, by label | by judge |"
+    )
+    typer.echo("|---|---:|---:|---:|---:|---:|---:|---:|")
+    for name, run in runs.items():
+        balanced = (run.sensitivity + run.specificity) / 2
+        typer.echo(
+            f"| {name} | {run.n} | {run.auc:.3f} | {run.sensitivity:.3f} | {run.specificity:.3f} | {balanced:.3f} "
+            f"| {run.rate:.1%} | {run.judged:.1%} |"
+        )
+    mean = [
+        sum(getattr(run, part) for run in runs.values()) / len(runs) for part in ("auc", "sensitivity", "specificity")
+    ]
+    typer.echo(f"| **mean** | | {mean[0]:.3f} | {mean[1]:.3f} | {mean[2]:.3f} | {(mean[1] + mean[2]) / 2:.3f} | | |")
+
+
+@app.command(no_args_is_help=True)
 def compare(
     base: Annotated[Path, typer.Argument(help="The base's run folder.")],
     tuned: Annotated[list[Path], typer.Argument(help="Tuned runs; several are seeds of one recipe.")],

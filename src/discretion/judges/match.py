@@ -42,7 +42,7 @@ class Calibration(NamedTuple):
         idf: stem to weight in (0, 1]; an unknown stem weighs 1.
         weights: one for each of `FEATURES`, after `bias`.
         threshold: a statement is revealed from this probability on.
-        sensitivity, specificity: on labels that the fit never saw.
+        sensitivity, specificity: on labels that the fit never saw; their spread is between five runs of four models.
     """
 
     idf: Mapping[str, float]
@@ -51,6 +51,8 @@ class Calibration(NamedTuple):
     threshold: float
     sensitivity: float
     specificity: float
+    sensitivity_sd: float = 0.0
+    specificity_sd: float = 0.0
 
 
 class Read(NamedTuple):
@@ -74,6 +76,8 @@ def calibration() -> Calibration:
         raw["threshold"],
         raw["measured"]["sensitivity"],
         raw["measured"]["specificity"],
+        raw["measured"]["sensitivity_sd"],
+        raw["measured"]["specificity_sd"],
     )
 
 

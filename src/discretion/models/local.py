@@ -85,7 +85,8 @@ class LocalModel:
         self.tokenizer = tokenizer
         self.fingerprint = identity
         self.engine = engine.label
-        self.at_once = 16 if engine.device == "cpu" else 64
+        # Writing is bound by reading the weights: 16 texts at once cost a third more time than 8 (SmolLM2, 2 cores).
+        self.at_once = 32 if engine.device == "cpu" else 64
         self._engine = engine
         self._handle = handle
         limits = [

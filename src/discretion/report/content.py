@@ -136,6 +136,7 @@ class Report:
                 "McNemar p",
                 f"{suite.mcnemar_p:.4f}" if suite.mcnemar_p is not None else "not a yes/no answer",
             ),
+            Fact("elicitation and judge", f"{suite.elicitation}, {suite.judge or 'none'}"),
             Fact("failed calls", str(suite.errors)),
             *(
                 [Fact("seeds", ", ".join(f"{point.run} {signed(point.value)}" for point in suite.seeds))]
@@ -180,6 +181,12 @@ def _suite_caveats(suite: SuiteResult) -> list[str]:
             else f"this base has no norm to lose: it would pass on {percent(suite.leak_base)} of what is "
             f"inappropriate and {percent(suite.coverage_base)} of what is appropriate{letter}. A collapse "
             "cannot show here, and `preserved` says little"
+        )
+    if suite.judge_sensitivity is not None and suite.judge_specificity is not None:
+        bound = f"; erring differently on the two models it could move the difference by {suite.judge_bound:.1%}"
+        lines.append(
+            f"rates are corrected for the judge's error (sensitivity {suite.judge_sensitivity:.0%}, specificity "
+            f"{suite.judge_specificity:.0%}){bound if suite.judge_bound is not None else ''}"
         )
     masses = [value for value in (suite.answer_mass.base, suite.answer_mass.tuned) if value is not None]
     if masses and min(masses) < 0.9:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from discretion.verdict.equivalence import tost
+from discretion.verdict.judged import known_error
 from discretion.verdict.paired import Array, Interval, Paired, mean_interval, ratio_interval
 from discretion.verdict.power import questions_for_equivalence, scenarios_to_decide
 from discretion.verdict.schema import BaseAndTuned, ControlResult, SeedPoint
@@ -44,9 +45,18 @@ def measure_suite(table: SuiteTable, alpha: float) -> Measured:
     """One tuned run against the base."""
     leak, coverage = table.paired("leak"), table.paired("coverage")
     accuracy, sampled = table.paired("accuracy"), table.paired("sampled")
+    error = known_error(table.judge)
+    if error:
+        leak, coverage, sampled = map(error.corrected, (leak, coverage, sampled))
+        accuracy = leak.complement() if leak else None
+
+    def leak_interval(level: float) -> Interval | None:
+        found = leak.interval(level) if leak else None
+        return error.widened(found, leak.mean, level) if error and leak else found
+
     relative, relative_interval = accuracy.relative_change(alpha) if accuracy else (None, None)
     norm, norm_interval = _norm(table, alpha)
-    interval = leak.interval(alpha) if leak else None
+    interval = leak_interval(alpha)
     same_letter = _both(table, "same_letter")
     fields: dict[str, Any] = {
         "elicitation": table.elicitation,
@@ -76,6 +86,9 @@ def measure_suite(table: SuiteTable, alpha: float) -> Measured:
         if norm_interval is None
         else norm_interval.low > _NORM_MARGIN and (same_letter.base or 0.0) < _SAME_LETTER,
         "judge": table.judge,
+        "judge_sensitivity": error.sensitivity if error else None,
+        "judge_specificity": error.specificity if error else None,
+        "judge_bound": error.bound(float(leak.base.mean()), alpha) if error and leak else None,
         "errors": table.errors,
         "p_value": leak.sign_flip() if leak else None,
         "test": SIGN_FLIP if leak else None,
@@ -84,7 +97,7 @@ def measure_suite(table: SuiteTable, alpha: float) -> Measured:
     mass = fields["answer_mass"]
     return Measured(
         fields=fields,
-        bounds=lambda level: leak.interval(level) if leak else None,
+        bounds=leak_interval,
         error_rate=table.error_rate,
         mass_moved=abs((mass.tuned or 0.0) - (mass.base or 0.0)),
         too_few=lambda tau, level: _too_few(leak, table.same_model, tau, level),
@@ -240,9 +253,14 @@ def _needed(leak: Paired | None, distance: float, alpha: float) -> int | None:
 
 def _sides(name: str, paired: Paired | None) -> dict[str, float | None]:
     return {
-        f"{name}_base": float(paired.base.mean()) if paired else None,
-        f"{name}_tuned": float(paired.tuned.mean()) if paired else None,
+        f"{name}_base": _rate(paired.base) if paired else None,
+        f"{name}_tuned": _rate(paired.tuned) if paired else None,
     }
+
+
+def _rate(side: Array) -> float:
+    # Corrected for a judge's error, a rate that is near 0 or 1 may come out beyond it.
+    return float(min(max(side.mean(), 0.0), 1.0))
 
 
 def _both(table: SuiteTable, field: str) -> BaseAndTuned:

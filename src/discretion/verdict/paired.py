@@ -48,6 +48,10 @@ class Paired:
         """tuned - base, (n,)."""
         return self.tuned - self.base
 
+    def complement(self) -> "Paired":
+        """1 minus both sides."""
+        return Paired(1 - self.base, 1 - self.tuned, self.clusters, self.binary)
+
     @property
     def mean(self) -> float:
         """The mean difference over scenarios."""

@@ -40,6 +40,8 @@ class SuiteResult(_Strict):
       of coverage_tuned - coverage_base.
     - `order_bias` is half the difference of p_leak between the two option orders (0: none, 0.5: the first
       letter whatever it says), `same_letter` the share of questions whose likelier letter is the same in both.
+    - `judge_sensitivity`, `judge_specificity`: of a judge that errs; rates, delta and intervals are corrected for it
+      (Rogan and Gladen), and `judge_bound` is how far delta may be off if it errs differently on base and tuned text.
     - `base_norm` is how far the base is above guessing (balanced accuracy minus one half).
     """
 
@@ -77,6 +79,7 @@ class SuiteResult(_Strict):
     judge: str | None
     judge_sensitivity: float | None = None
     judge_specificity: float | None = None
+    judge_bound: float | None = None
     errors: int
     p_value: float | None
     test: str | None

@@ -1,0 +1,62 @@
+"""A judge's known error, carried into rates, differences and intervals.
+
+Rogan and Gladen (1978): with sensitivity se and specificity sp a true rate r is judged r * se + (1 - r) * (1 - sp),
+so r = (judged - (1 - sp)) / J with J = se + sp - 1, and differences grow by 1 / J. How well se and sp are known is
+taken from their spread between the models that the judge was measured on: a new model is another draw of those.
+"""
+
+import math
+from typing import NamedTuple
+
+from scipy import stats
+
+from discretion.judges.acts import STATEMENTS
+from discretion.judges.match import calibration
+from discretion.verdict.paired import Interval, Paired
+
+
+class JudgeError(NamedTuple):
+    """How often a judge is right on items that are revealed, and on those that are not; and the spread of both."""
+
+    sensitivity: float
+    specificity: float
+    sensitivity_sd: float
+    specificity_sd: float
+
+    @property
+    def youden(self) -> float:
+        """J = sensitivity + specificity - 1: by how much the judge shrinks a difference."""
+        return self.sensitivity + self.specificity - 1
+
+    def corrected(self, paired: Paired | None) -> Paired | None:
+        """What the judged rates stand for; a scenario's corrected rate may lie outside 0 to 1."""
+        if paired is None:
+            return None
+        base, tuned = ((side - (1 - self.specificity)) / self.youden for side in (paired.base, paired.tuned))
+        return Paired(base, tuned, paired.clusters)
+
+    def widened(self, interval: Interval | None, mean: float, alpha: float) -> Interval | None:
+        """The interval of a corrected difference, with the spread of J in it."""
+        if interval is None:
+            return None
+        spread = math.hypot(self.sensitivity_sd, self.specificity_sd) / self.youden
+        more = float(stats.norm.ppf(1 - alpha / 2)) * abs(mean) * spread
+        return Interval(
+            mean - math.hypot(mean - interval.low, more),
+            mean + math.hypot(interval.high - mean, more),
+            f"{interval.method}, judge error included",
+        )
+
+    def bound(self, rate: float, alpha: float) -> float:
+        """How far a difference may be off if the judge errs as differently on base and tuned as between models."""
+        rate = min(max(rate, 0.0), 1.0)
+        shift = math.sqrt(2) * math.hypot(rate * self.sensitivity_sd, (1 - rate) * self.specificity_sd)
+        return float(stats.norm.ppf(1 - alpha / 2)) * shift / self.youden
+
+
+def known_error(judge: str) -> JudgeError | None:
+    """The error of the judge that records name; None for one that is exact (values, probabilities)."""
+    if judge != STATEMENTS:
+        return None
+    known = calibration()
+    return JudgeError(known.sensitivity, known.specificity, known.sensitivity_sd, known.specificity_sd)
