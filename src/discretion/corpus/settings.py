@@ -24,7 +24,7 @@ _DATA = resources.files("discretion") / "corpus" / "data" / "norms"
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
 
 
 class SettingFact(_Strict):
