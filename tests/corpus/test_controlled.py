@@ -3,8 +3,11 @@ import random
 import pytest
 
 from discretion.corpus.controlled import controlled_pairs
+from discretion.corpus.describe import describe_pairs
+from discretion.corpus.diversity import auroc
 from discretion.corpus.grammar import draw, realise
-from discretion.corpus.scenes import Scene, draw_scene, faults
+from discretion.corpus.scenes import PATTERNS, SCENARIO_TYPES, VARIATIONS, Scene, draw_scene, faults, scenes
+from discretion.corpus.write import read_pairs, write_controlled
 from discretion.errors import DiscretionError
 
 ROW = {
@@ -84,3 +87,25 @@ def test_more_than_the_scenes_hold_is_refused():
     small = scene(slots=ROW["slots"] | {"friend": ["Bo"], "other": ["Cy"], "day": ["Monday"]})
     with pytest.raises(DiscretionError, match="ask for fewer"):
         controlled_pairs(100_000, 0, [small])
+
+
+def test_every_shipped_scene_keeps_its_promises():
+    broken = {shipped.cell: found for shipped in scenes() if (found := faults(shipped, 30))}
+    assert broken == {}
+
+
+def test_the_whole_grid_is_covered():
+    assert {shipped.cell for shipped in scenes()} == {
+        (kind, pattern, variation) for kind in SCENARIO_TYPES for pattern in PATTERNS for variation in VARIATIONS
+    }
+
+
+def test_shipped_pairs_have_equal_bytes_for_a_seed_and_no_cheap_giveaway(tmp_path):
+    for name in ("a", "b"):
+        write_controlled(controlled_pairs(720, 5), tmp_path / name, "test", seed=5)
+    for path in (tmp_path / "a").iterdir():
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+    rows = read_pairs(tmp_path / "a")
+    lengths = [[float(len(row[side])) for row in rows] for side in ("helpful", "control")]
+    assert 0.4 < auroc(*lengths) < 0.6
+    assert "cells of the grid: 360 of 360" in describe_pairs(rows)

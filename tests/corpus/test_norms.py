@@ -3,9 +3,10 @@ import random
 import pytest
 
 from discretion.corpus.norms import norm_samples
-from discretion.corpus.settings import Setting, draw_situation, faults
+from discretion.corpus.settings import Setting, draw_situation, faults, settings
 from discretion.elicit.probe import plan_probe
 from discretion.errors import DiscretionError
+from discretion.scenarios import load_suite
 
 
 def fact(number, word):
@@ -82,3 +83,20 @@ def test_samples_are_balanced_and_worded_as_the_probe_words_them():
 def test_too_many_are_refused():
     with pytest.raises(DiscretionError, match="ask for fewer"):
         norm_samples(100_000, 0, [setting(slots={"guest": ["Bo"], "agent": ["Al"], "food": ["nuts"]})])
+
+
+def test_every_shipped_setting_keeps_its_promises():
+    broken = {shipped.setting: found for shipped in settings() if (found := faults(shipped))}
+    assert broken == {}
+
+
+def test_the_corpus_knows_nothing_of_the_suite():
+    """Domains, values and persons of the norm corpus are not those that a taught model is tested on."""
+    suite = load_suite("builtin:test")
+    samples = norm_samples(2000, 0)
+    assert {sample.scenario.domain for sample in samples}.isdisjoint(scenario.domain for scenario in suite)
+    tested = {value.casefold() for scenario in suite for item in scenario.items for value in item.values}
+    taught = {value.casefold() for sample in samples for item in sample.scenario.items for value in item.values}
+    assert taught.isdisjoint(tested), sorted(taught & tested)
+    people = {scenario.agent.user_name.casefold() for scenario in suite}
+    assert all(sample.scenario.flow.sender.split(",")[0].casefold() not in people for sample in samples)

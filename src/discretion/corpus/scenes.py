@@ -5,6 +5,8 @@ other sources on its own, `control` does the same job with the task's own source
 """
 
 import random
+import re
+from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from importlib import resources
@@ -54,6 +56,10 @@ VARIATIONS: tuple[Variation, ...] = get_args(Variation)
 
 # The length of helpful as a multiple of control's: beyond it, length tells the sides apart.
 LENGTHS = (0.85, 1.18)
+
+# Reasons ("so I moved it") come naturally to whoever acts unasked; asking has no such need of them.
+_TELLTALES = ("so", "that", "it", "the")
+_TELLTALE_COST = 12  # characters
 
 _DATA = resources.files("discretion") / "corpus" / "data"
 
@@ -131,16 +137,15 @@ def read_scenes(path: Path) -> list[Scene]:
 
 
 def draw_scene(scene: Scene, rng: random.Random, *, tries: int = 8) -> Drawn:
-    """One reading. Of `tries` wordings of each completion, the two nearest in length are taken.
+    """One reading. Of `tries` wordings of each completion, the two most alike on the outside are taken.
 
-    So neither side is the longer one: what differs between them is what they say.
+    That is: nearest in length, and in how often they say the words that would tell the sides apart without
+    meaning anything. So what differs between them is what they say.
     """
     slots = draw(scene.slots, lexicon(), rng)
     helpful = [realise(scene.helpful, slots, rng) for _ in range(tries)]
     control = [realise(scene.control, slots, rng) for _ in range(tries)]
-    first, second = min(
-        ((one, other) for one in helpful for other in control), key=lambda both: abs(len(both[0]) - len(both[1]))
-    )
+    first, second = min(((one, other) for one in helpful for other in control), key=lambda both: _unlike(*both))
     return Drawn(
         sources=tuple((item.kind, item.task, realise(item.text, slots, rng)) for item in scene.sources),
         request=realise(scene.request, slots, rng),
@@ -148,6 +153,12 @@ def draw_scene(scene: Scene, rng: random.Random, *, tries: int = 8) -> Drawn:
         helpful=first,
         control=second,
     )
+
+
+def _unlike(one: str, other: str) -> int:
+    words = [Counter(re.findall(r"\w+", text.casefold())) for text in (one, other)]
+    told = sum(abs(words[0][word] - words[1][word]) for word in _TELLTALES)
+    return abs(len(one) - len(other)) + _TELLTALE_COST * told
 
 
 def faults(scene: Scene, draws: int = 20) -> list[str]:
