@@ -33,7 +33,7 @@ def _privacylens(level: Literal["seed", "vignette", "trajectory"]) -> _Loader:
     return load
 
 
-LANGUAGES = ("de", "es", "zh")
+LANGUAGES = ("de", "es", "fr", "zh")
 
 
 def _cirl(data_dir: Path | None) -> list[Scenario]:
