@@ -79,6 +79,8 @@ SkipLong = Annotated[
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps. Default: the best there is.")]
 Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16 or float16. Default: float32 on CPU.")]
+Concurrency = Annotated[int, typer.Option(help="Endpoints: requests under way at once.")]
+PerMinute = Annotated[float | None, typer.Option(help="Endpoints: requests a minute at most.")]
 Json = Annotated[bool, typer.Option("--json", help="Print verdict.json and nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the verdict alone.")]
 Tau = Annotated[float, typer.Option(help="A rise of the leak above this is a collapse.")]
@@ -104,7 +106,12 @@ def _top(
 @app.command(no_args_is_help=True)
 def check(
     base: Annotated[str, typer.Argument(help="The model before tuning.")],
-    tuned: Annotated[str, typer.Argument(help="The tuned model: a path, hub id, adapter or BASE@ADAPTER.")],
+    tuned: Annotated[
+        str,
+        typer.Argument(
+            help="The tuned model: a path, hub id, adapter, BASE@ADAPTER, openai/NAME, endpoint:URL#NAME."
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="The run's folder.")] = Path("run"),
     suite: Suites = ["builtin"],  # noqa: B006 (Typer copies it)
     elicit: Elicit = [Elicitation.probe],  # noqa: B006
@@ -123,6 +130,8 @@ def check(
     skip_long: SkipLong = False,
     device: Device = None,
     dtype: Dtype = None,
+    concurrency: Concurrency = 8,
+    requests_per_minute: PerMinute = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -143,6 +152,8 @@ def check(
         skip_long=skip_long,
         device=device,
         dtype=dtype,
+        concurrency=concurrency,
+        requests_per_minute=requests_per_minute,
     )
     with _progress(as_json or quiet) as bar:
         report = gate.check(
@@ -161,7 +172,9 @@ def check(
 
 @app.command("eval", no_args_is_help=True)
 def evaluate(
-    model: Annotated[str, typer.Argument(help="The model: a path, hub id, adapter or BASE@ADAPTER.")],
+    model: Annotated[
+        str, typer.Argument(help="The model: a path, hub id, adapter, BASE@ADAPTER, openai/NAME, endpoint:URL#NAME.")
+    ],
     out: Annotated[Path, typer.Option(help="The run's folder.")] = Path("run"),
     suite: Suites = ["builtin"],  # noqa: B006
     elicit: Elicit = [Elicitation.probe],  # noqa: B006
@@ -177,6 +190,8 @@ def evaluate(
     skip_long: SkipLong = False,
     device: Device = None,
     dtype: Dtype = None,
+    concurrency: Concurrency = 8,
+    requests_per_minute: PerMinute = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -197,6 +212,8 @@ def evaluate(
         skip_long=skip_long,
         device=device,
         dtype=dtype,
+        concurrency=concurrency,
+        requests_per_minute=requests_per_minute,
     )
     with _progress(as_json or quiet) as bar:
         info = gate.evaluate(model, out=out, resume=resume, progress=bar, **settings)

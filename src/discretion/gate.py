@@ -16,7 +16,7 @@ from discretion.elicit.wording import PromptStyle
 from discretion.errors import DiscretionError
 from discretion.files import digest
 from discretion.judges.acts import MatchJudge
-from discretion.models import Model, load_models
+from discretion.models import Model, Pace, load_models
 from discretion.records import Record, RecordStore
 from discretion.report import Report, write_reports
 from discretion.run import (
@@ -53,6 +53,8 @@ class Settings:
     skip_long: bool = False
     device: str | None = None
     dtype: str | None = None
+    concurrency: int = 8
+    requests_per_minute: float | None = None
 
     def __post_init__(self) -> None:
         if self.protocol not in PROTOCOLS:
@@ -61,6 +63,10 @@ class Settings:
             raise DiscretionError(f"--elicit {' '.join(self.elicit)}: give {' or '.join(ELICITATIONS)}, each once")
         if self.max_new_tokens < 1:
             raise DiscretionError(f"--max-new-tokens {self.max_new_tokens}: must be at least 1")
+        if self.concurrency < 1:
+            raise DiscretionError(f"--concurrency {self.concurrency}: must be at least 1")
+        if self.requests_per_minute is not None and self.requests_per_minute <= 0:
+            raise DiscretionError(f"--requests-per-minute {self.requests_per_minute:g}: must be positive")
         if self.prompt not in STYLES:
             raise DiscretionError(f"--prompt {self.prompt}: known are {', '.join(STYLES)}")
         if self.limit is not None and self.limit < 1:
@@ -206,7 +212,8 @@ def _observe(
 ) -> tuple[RunInfo, list[Record]]:
     plan = _plan(asked)
     records_file = prepare(folder, resume=resume)
-    models, notes = load_models(list(names.values()), device=asked.device, dtype=asked.dtype)
+    pace = Pace(asked.concurrency, asked.requests_per_minute)
+    models, notes = load_models(list(names.values()), device=asked.device, dtype=asked.dtype, pace=pace)
     arguments = _arguments(names, asked, limits)
     groups = plan.groups + plan.controls.groups
     info = RunInfo(

@@ -123,8 +123,8 @@ def read_answers(
         yield order, _read(order, text, random.Random(f"{seed} {order.id}"), number, seen)
 
 
-def ask_writer(wanted: Sequence[Order], model: Model, journal: Journal) -> Iterator[tuple[Order, str]]:
-    """The model's answer to each order; what `journal` holds is not asked again."""
+def ask_writer(wanted: Sequence[Order], model: Model, journal: Journal) -> Iterator[tuple[Order, str | None]]:
+    """The model's answer to each order, None if it failed; what `journal` holds is not asked again."""
     keys = {order.id: digest([model.fingerprint, order.prompt]) for order in wanted}
     for start in range(0, len(wanted), model.at_once):
         part = wanted[start : start + model.at_once]
@@ -134,9 +134,10 @@ def ask_writer(wanted: Sequence[Order], model: Model, journal: Journal) -> Itera
             for order in missing
         ]
         for order, text in zip(missing, model.generate(drafts) if drafts else [], strict=True):
-            journal.add(keys[order.id], text)
+            if isinstance(text, str):
+                journal.add(keys[order.id], text)
         for order in part:
-            yield order, journal[keys[order.id]]
+            yield order, journal[keys[order.id]] if keys[order.id] in journal else None
 
 
 def write_batch(wanted: Sequence[Order], model: str, path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Protocol
 from discretion.elicit.plan import Ask, Group, Labels, Outcome
 from discretion.errors import DiscretionError
 from discretion.files import digest
-from discretion.models import Model
+from discretion.models import Failure, Model
 from discretion.records import Record, RecordStore
 
 
@@ -83,17 +83,19 @@ def _lengths(work: Sequence[tuple[Group, Model, str]], skip_long: bool) -> list[
 
 
 def _parts(plan: Sequence[Group], asked: Sequence[Model]) -> Iterator[Sequence[Group]]:
-    """What is put to a model in one go: a group of questions alone, groups that are written in batches.
+    """What is put to a model in one go: a group of questions alone (to servers: many), groups to write in batches.
 
     The parts follow from the plan alone, so a resumed run writes in the same batches.
     """
     at_once = min(model.at_once for model in asked)
+    side_by_side = all(model.remote for model in asked)
     batch: list[Group] = []
     for group in plan:
-        if batch and (not group.writes or sum(len(entry.asks) for entry in batch) >= at_once):
+        together = group.writes or side_by_side
+        if batch and (not together or sum(len(entry.asks) for entry in batch) >= at_once):
             yield batch
             batch = []
-        if group.writes:
+        if together:
             batch.append(group)
         else:
             yield [group]
@@ -110,29 +112,43 @@ def _answers(
     fits = {key for _, key in wanted if lengths.get(key, 0) <= model.window}
     drafts = [ask.draft for group, key in wanted if key in fits for ask in group.asks if ask.sampling]
     texts = iter(model.generate(drafts) if drafts else [])
+    missing = [group for group, key in wanted if key in fits and key not in store]
+    questions = [ask.question for group in missing for ask in group.asks if ask.read_options]
+    logprobs = iter(model.option_logprobs(questions) if questions else [])
     for group, key in wanted:
         written = [next(texts) if ask.sampling and key in fits else None for ask in group.asks]
         if key not in store:
-            yield key, _records(group, model, key, lengths[key], written)
+            chosen = [next(logprobs) if ask.read_options and key in fits else None for ask in group.asks]
+            yield key, _records(group, model, key, lengths[key], written, chosen)
 
 
-def _records(group: Group, model: Model, key: str, length: int, texts: Sequence[str | None]) -> list[Record]:
+def _records(
+    group: Group,
+    model: Model,
+    key: str,
+    length: int,
+    texts: Sequence[str | Failure | None],
+    logprobs: Sequence[tuple[float, ...] | Failure | None],
+) -> list[Record]:
     if length > model.window:
         failed = Outcome(error=f"{length} tokens exceed the window of {model.window}")
         return [_record(group, model, key, ask, part, failed, None) for ask in group.asks for part in ask.parts]
-    by_options = [ask for ask in group.asks if ask.read_options]
-    logprobs = iter(model.option_logprobs([ask.question for ask in by_options]) if by_options else [])
     records = []
-    for ask, text in zip(group.asks, texts, strict=True):
-        if ask.read_options:
-            outcomes: Sequence[Outcome] = [ask.read_options(next(logprobs))]
-        else:
+    for ask, text, chosen in zip(group.asks, texts, logprobs, strict=True):
+        answer = chosen if ask.read_options else text
+        if isinstance(answer, Failure):
+            outcomes: Sequence[Outcome] = [Outcome(error=answer.reason)] * len(ask.parts)
+        elif isinstance(answer, str):
             assert ask.read_text is not None
-            assert text is not None
-            outcomes = ask.read_text(text)
+            outcomes = ask.read_text(answer)
+        else:
+            assert ask.read_options is not None
+            assert answer is not None
+            outcomes = [ask.read_options(answer)]
         for place, (part, outcome) in enumerate(zip(ask.parts, outcomes, strict=True)):
             # One copy of a text that many items share.
-            records.append(_record(group, model, key, ask, part, outcome, None if place else text))
+            written = answer if isinstance(answer, str) and not place else None
+            records.append(_record(group, model, key, ask, part, outcome, written))
     return records
 
 

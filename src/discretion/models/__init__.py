@@ -1,15 +1,16 @@
 """Who is asked: `load_models` turns model specs into `Model`s."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from discretion.models._protocol import Draft, Model, Question, Sampling
+from discretion.models._protocol import Draft, Failure, Model, Question, Sampling
+from discretion.models.endpoint import EndpointModel, Pace, parse_address
 from discretion.models.weights import EMBEDDED, parse_spec
 
-__all__ = ["EMBEDDED", "Draft", "Model", "Question", "Sampling", "load_models"]
+__all__ = ["EMBEDDED", "Draft", "Failure", "Model", "Pace", "Question", "Sampling", "load_models"]
 
 
 def load_models(
-    specs: Sequence[str], *, device: str | None = None, dtype: str | None = None
+    specs: Sequence[str], *, device: str | None = None, dtype: str | None = None, pace: Pace | None = None
 ) -> tuple[list[Model], list[str]]:
     """The models named by `specs`, in order, and warnings worth showing.
 
@@ -19,9 +20,15 @@ def load_models(
     Raises:
         DiscretionError: a spec names nothing, or a model cannot be loaded.
     """
-    parsed = [parse_spec(spec) for spec in specs]
+    addresses = [parse_address(spec) for spec in specs]
+    parsed = [parse_spec(spec) for spec, address in zip(specs, addresses, strict=True) if address is None]
+    # A server is asked first: it says at once if it is not there.
+    remote = {spec: EndpointModel(spec, at, pace) for spec, at in zip(specs, addresses, strict=True) if at}
+    warnings = [warning for model in remote.values() for warning in model.warnings()]
+    local: Iterator[Model] = iter(())
+    if parsed:
+        from discretion.models.local import load_local
 
-    from discretion.models.local import load_local
-
-    models, warnings = load_local(parsed, device, dtype)
-    return list(models), warnings
+        models, more = load_local(parsed, device, dtype)
+        local, warnings = iter(list[Model](models)), warnings + more
+    return [remote[spec] if spec in remote else next(local) for spec in specs], warnings

@@ -36,6 +36,18 @@ class Draft(NamedTuple):
     sampling: Sampling
 
 
+class Failure(NamedTuple):
+    """An answer that could not be had.
+
+    Attributes:
+        reason: why, in a line.
+        unreachable: whether the model cannot be reached at all, so that asking more is in vain.
+    """
+
+    reason: str
+    unreachable: bool = False
+
+
 class Model(Protocol):
     """A model under test.
 
@@ -45,6 +57,7 @@ class Model(Protocol):
         engine: what else the digits depend on: library, device, number format.
         window: how many tokens it can see.
         at_once: how many drafts it likes to be given in one call.
+        remote: whether it answers questions of different contexts side by side as fast as those of one.
     """
 
     name: str
@@ -52,12 +65,13 @@ class Model(Protocol):
     engine: str
     window: int
     at_once: int
+    remote: bool
 
     def count_tokens(self, prompt: str) -> int:
         """Length of the prompt in tokens, chat template included."""
         ...
 
-    def option_logprobs(self, questions: Sequence[Question]) -> list[tuple[float, ...]]:
+    def option_logprobs(self, questions: Sequence[Question]) -> Sequence[tuple[float, ...] | Failure]:
         """Natural-log probability of each option as the first token of the answer, question by question.
 
         The questions share a context: what their prompts have in common is computed once.
@@ -67,7 +81,7 @@ class Model(Protocol):
         """
         ...
 
-    def generate(self, drafts: Sequence[Draft]) -> list[str]:
+    def generate(self, drafts: Sequence[Draft]) -> Sequence[str | Failure]:
         """The answers as texts, special tokens left out. Equal calls give equal texts, whatever came before.
 
         Raises:

@@ -86,6 +86,7 @@ class LocalModel:
         self.fingerprint = identity
         self.engine = engine.label
         # Writing is bound by reading the weights: 16 texts at once cost a third more time than 8 (SmolLM2, 2 cores).
+        self.remote = False
         self.at_once = 32 if engine.device == "cpu" else 64
         self._engine = engine
         self._handle = handle

@@ -1,0 +1,374 @@
+"""Models behind OpenAI-compatible endpoints: OpenAI, Together, vLLM, SGLang, Ollama, llama.cpp, `transformers serve`.
+
+What a server lets us see differs. Where it gives log-probabilities, options are read from them; where it does not,
+from answers drawn at temperature 1 and parsed. Which of the two is part of the engine's name, so that no run mixes
+them and every report says it.
+
+A request that fails for good is a `Failure`, recorded as an error: it never counts as an answer, safe or not.
+"""
+
+import contextlib
+import math
+import os
+import random
+import re
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any, NamedTuple, TypeVar
+from urllib.parse import urlsplit
+
+import httpx
+
+from discretion.errors import DiscretionError
+from discretion.files import digest
+from discretion.models._protocol import Draft, Failure, Question, Sampling
+
+OPENAI = "https://api.openai.com/v1"
+TOP_LOGPROBS = 20  # the most that OpenAI's interface allows
+DRAWN = 16  # answers an option question is read from where there are no log-probabilities
+_ATTEMPTS = 7
+_LONGEST_WAIT = 120.0  # seconds; a Retry-After beyond it is a quota that will not come back soon
+_ABSENT = -100.0  # log-probability of an option that is not among the answers at all
+_UNKNOWN_WINDOW = 10**9
+_ANSWER_TOKENS = 4  # of a drawn answer: a bracket, a letter and what may surround them
+
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How hard a server may be pressed.
+
+    Attributes:
+        concurrency: requests under way at once.
+        per_minute: requests begun in a minute at most; None: no limit.
+        timeout: seconds to wait for an answer.
+    """
+
+    concurrency: int = 8
+    per_minute: float | None = None
+    timeout: float = 120.0
+
+
+class Address(NamedTuple):
+    """Where a model is: the interface's URL (ending before /chat/completions) and the model's name there."""
+
+    url: str
+    model: str
+    key_variable: str
+
+
+def parse_address(text: str) -> Address | None:
+    """`openai/NAME` or `endpoint:URL#NAME`; None for any other spec.
+
+    OpenAI's key is read from OPENAI_API_KEY, that of any other server from DISCRETION_API_KEY, so that the one never
+    goes to the other.
+
+    Raises:
+        DiscretionError: the URL or the name is missing.
+    """
+    if text.startswith("openai/"):
+        name = text.removeprefix("openai/")
+        if not name:
+            raise DiscretionError(f"{text}: name a model, as in openai/gpt-4o-mini")
+        return Address(os.environ.get("OPENAI_BASE_URL", OPENAI).rstrip("/"), name, "OPENAI_API_KEY")
+    if text.startswith("endpoint:"):
+        url, _, name = text.removeprefix("endpoint:").partition("#")
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or not name:
+            raise DiscretionError(
+                f"{text}: is written endpoint:URL#NAME, as in endpoint:http://localhost:8000/v1#my-model"
+            )
+        if parts.username or parts.password or parts.query:
+            raise DiscretionError("endpoint: put no key into the URL; set DISCRETION_API_KEY")
+        return Address(url.rstrip("/"), name, "DISCRETION_API_KEY")
+    return None
+
+
+class EndpointModel:
+    """A model behind a server; see `Model`.
+
+    Its fingerprint is that of its address: nobody sees a server's weights, so a model that is exchanged behind its
+    name cannot be noticed. Lengths in tokens are estimates.
+    """
+
+    remote = True
+
+    def __init__(
+        self,
+        name: str,
+        address: Address,
+        pace: Pace | None = None,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        """Connect, and find out what the server can do with one request of one token.
+
+        Raises:
+            DiscretionError: no answer, the key is refused, or the model is not there.
+        """
+        self.name = name
+        self.fingerprint = digest([address.url, address.model])
+        self.at_once = 64
+        self.tokens_in = self.tokens_out = self.requests = 0
+        self._address, self._pace, self._sleep = address, pace or Pace(), sleep
+        self._gate = _Gate(self._pace.per_minute, sleep)
+        self._count = threading.Lock()
+        self._length_field = "max_tokens"
+        key = os.environ.get(address.key_variable, "")
+        if address.url == OPENAI and not key:
+            raise DiscretionError(f"{name}: set {address.key_variable} to your key")
+        self._key = key
+        self._client = httpx.Client(
+            headers={"Authorization": f"Bearer {key}"} if key else {},
+            timeout=self._pace.timeout,
+            limits=httpx.Limits(max_connections=self._pace.concurrency),
+            transport=transport,
+        )
+        self.window = self._window()
+        self._attempts = 2  # a wrong address should not take minutes to show
+        self._has_logprobs = self._sees_logprobs()
+        self._attempts = _ATTEMPTS
+        read = "option log-probabilities" if self._has_logprobs else f"options from {DRAWN} drawn answers"
+        self.engine = f"endpoint/{address.url}/{read}"
+
+    def warnings(self) -> list[str]:
+        """What a user should know of how it is measured."""
+        found = []
+        if not self._has_logprobs:
+            found.append(
+                f"{self.name}: the server gives no log-probabilities; each question with options is read from "
+                f"{DRAWN} drawn answers"
+            )
+        return found
+
+    def count_tokens(self, prompt: str) -> int:
+        """An estimate: three bytes a token, more than most tokenizers need."""
+        return len(prompt.encode()) // 3 + 8
+
+    def option_logprobs(self, questions: Sequence[Question]) -> list[tuple[float, ...] | Failure]:
+        """See `Model.option_logprobs`."""
+        return self._each(self._options, questions)
+
+    def generate(self, drafts: Sequence[Draft]) -> list[str | Failure]:
+        """See `Model.generate`. Equal texts for equal calls as far as the server keeps to its seed."""
+        return self._each(lambda draft: _text(self._chat(draft.prompt, draft.sampling)), drafts)
+
+    def _each(self, ask: Callable[[_In], _Out | Failure], entries: Sequence[_In]) -> list[_Out | Failure]:
+        pool = ThreadPoolExecutor(self._pace.concurrency)
+        try:
+            answers = list(pool.map(ask, entries))
+        finally:
+            # Ctrl-C: what has not begun never will; what is under way ends by itself.
+            pool.shutdown(wait=False, cancel_futures=True)
+        failed = [answer for answer in answers if isinstance(answer, Failure)]
+        if entries and len(failed) == len(entries) and all(failure.unreachable for failure in failed):
+            raise DiscretionError(
+                f"{self.name}: {failed[0].reason}; what was recorded so far is kept, go on with --resume"
+            )
+        return answers
+
+    def _options(self, question: Question) -> tuple[float, ...] | Failure:
+        if self._has_logprobs:
+            return _from_top(self._chat(question.prompt, Sampling(1, 0.0, 0), logprobs=True), question.options)
+        counts = dict.fromkeys(question.options, 0)
+        for draw in range(DRAWN):
+            text = _text(self._chat(question.prompt, Sampling(_ANSWER_TOKENS, 1.0, draw)))
+            if isinstance(text, Failure):
+                return text
+            letter = re.match(r"\W*(\w+)\b", text)
+            if letter and letter[1] in counts:
+                counts[letter[1]] += 1
+        return tuple(math.log(count / DRAWN) if count else _ABSENT for count in counts.values())
+
+    def _chat(self, prompt: str, sampling: Sampling, logprobs: bool = False) -> dict[str, Any] | Failure:
+        body: dict[str, Any] = {
+            "model": self._address.model,
+            "messages": [{"role": "user", "content": prompt}],
+            self._length_field: sampling.max_new_tokens,
+            "temperature": sampling.temperature,
+            "seed": sampling.seed % 2**31,
+            "stream": False,
+        }
+        if logprobs:
+            body |= {"logprobs": True, "top_logprobs": TOP_LOGPROBS}
+        return self._post(body)
+
+    def _said(self, response: httpx.Response) -> str:
+        """The server's own words; some repeat the key."""
+        said = _message(response)
+        return said.replace(self._key, "***") if self._key else said
+
+    def _post(self, body: dict[str, Any]) -> dict[str, Any] | Failure:
+        """The first choice of the answer."""
+        failure = Failure("not asked")
+        for attempt in range(self._attempts):
+            self._gate.pass_through()
+            wait = min(2.0**attempt, 30.0) * random.uniform(0.5, 1.0)
+            try:
+                response = self._client.post(f"{self._address.url}/chat/completions", json=body)
+            except httpx.HTTPError as error:
+                failure = Failure(f"no answer from {self._address.url} ({type(error).__name__})", unreachable=True)
+            except RuntimeError as error:  # the client was closed under a request on the way out
+                return Failure(str(error))
+            else:
+                with self._count:
+                    self.requests += 1
+                if response.status_code in {401, 403}:
+                    raise DiscretionError(
+                        f"{self.name}: the server refuses the key (HTTP {response.status_code}); "
+                        f"see {self._address.key_variable}"
+                    )
+                if response.status_code == 200:
+                    choice = self._choice(response)
+                    if not isinstance(choice, Failure):
+                        return choice
+                    failure = choice
+                else:
+                    failure = Failure(f"HTTP {response.status_code}: {self._said(response)}")
+                    if response.status_code < 500 and response.status_code not in {408, 409, 425, 429}:
+                        return failure  # asking again would not help
+                    told = _retry_after(response)
+                    if told is not None:
+                        if told > _LONGEST_WAIT:
+                            return failure
+                        wait = told
+            if attempt < self._attempts - 1:
+                self._sleep(wait)
+        return failure
+
+    def _choice(self, response: httpx.Response) -> dict[str, Any] | Failure:
+        try:
+            body = response.json()
+            choice = body["choices"][0]
+            message = choice["message"]
+            if not isinstance(message, dict):
+                raise TypeError("no message")
+        except (ValueError, LookupError, TypeError):
+            return Failure("the answer is no chat completion")
+        usage = body.get("usage")
+        if isinstance(usage, dict):
+            with self._count, contextlib.suppress(TypeError, ValueError):
+                self.tokens_in += int(usage.get("prompt_tokens") or 0)
+                self.tokens_out += int(usage.get("completion_tokens") or 0)
+        return dict(choice)
+
+    def _window(self) -> int:
+        """What the server says of it (vLLM: `max_model_len`, llama.cpp: `meta.n_ctx`), or no limit known to us."""
+        try:
+            entries = self._client.get(f"{self._address.url}/models").json()["data"]
+            for entry in entries:
+                if entry.get("id") == self._address.model:
+                    window = entry.get("max_model_len") or (entry.get("meta") or {}).get("n_ctx")
+                    if isinstance(window, int) and window > 0:
+                        return window
+        except (httpx.HTTPError, ValueError, LookupError, TypeError, AttributeError):
+            pass
+        return _UNKNOWN_WINDOW
+
+    def _sees_logprobs(self) -> bool:
+        prompt = "Answer with the letter A or B only.\nA. Yes\nB. No\nAnswer:"
+        for field in ("max_tokens", "max_completion_tokens"):
+            self._length_field = field
+            answer = self._chat(prompt, Sampling(1, 0.0, 0), logprobs=True)
+            if isinstance(answer, Failure) and not answer.unreachable:
+                plain = self._chat(prompt, Sampling(_ANSWER_TOKENS, 1.0, 0))
+                if isinstance(plain, Failure):
+                    continue
+                return False
+            if isinstance(answer, Failure):
+                break
+            return not isinstance(_top(answer), Failure)
+        assert isinstance(answer, Failure)
+        raise DiscretionError(f"{self.name}: {answer.reason}")
+
+
+class _Gate:
+    """Lets requests through at no more than so many a minute, evenly."""
+
+    def __init__(self, per_minute: float | None, sleep: Callable[[float], None]) -> None:
+        self._gap = 60.0 / per_minute if per_minute else 0.0
+        self._sleep, self._lock, self._next = sleep, threading.Lock(), 0.0
+
+    def pass_through(self) -> None:
+        if not self._gap:
+            return
+        with self._lock:
+            now = time.monotonic()
+            at = max(now, self._next)
+            self._next = at + self._gap
+        self._sleep(at - now)
+
+
+def _text(choice: dict[str, Any] | Failure) -> str | Failure:
+    if isinstance(choice, Failure):
+        return choice
+    message = choice["message"]
+    # A refusal in a field of its own is an answer: it reveals nothing, and helps nobody.
+    text = message.get("content") or message.get("refusal")
+    if isinstance(text, str):
+        return text
+    if choice.get("finish_reason") == "content_filter":
+        return Failure("withheld by the provider's content filter")
+    return "" if message.get("content") == "" else Failure("the answer has no text")
+
+
+def _top(choice: dict[str, Any] | Failure) -> list[tuple[str, float]] | Failure:
+    if isinstance(choice, Failure):
+        return choice
+    try:
+        first = choice["logprobs"]["content"][0]["top_logprobs"]
+        found = [(str(entry["token"]), float(entry["logprob"])) for entry in first]
+    except (LookupError, TypeError, ValueError):
+        return Failure("the answer has no log-probabilities")
+    if not found or any(math.isnan(value) for _, value in found):
+        return Failure("the answer has no log-probabilities")
+    return found
+
+
+def _from_top(choice: dict[str, Any] | Failure, options: Sequence[str]) -> tuple[float, ...] | Failure:
+    """An option that is not among the likeliest tokens is at most as likely as the last of those: its bound is taken.
+
+    If none is among them, none is an answer.
+    """
+    top = _top(choice)
+    if isinstance(top, Failure):
+        return top
+    mass = dict.fromkeys(options, 0.0)
+    for token, value in top:
+        if token.strip() in mass:
+            mass[token.strip()] += math.exp(value)
+    if not any(mass.values()):
+        return tuple(_ABSENT for _ in options)
+    bound = min(value for _, value in top)
+    return tuple(math.log(share) if share else max(bound, _ABSENT) for share in mass.values())
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    """Seconds, from a number of them or a date."""
+    told = response.headers.get("retry-after", "")
+    try:
+        return max(0.0, float(told))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(told).timestamp() - time.time())
+    except (ValueError, TypeError):
+        return None
+
+
+def _message(response: httpx.Response) -> str:
+    """The server's own words, in a line; a server may say anything, so they are cut short."""
+    try:
+        body = response.json()
+        error = body.get("error", body)
+        said = error.get("message", error) if isinstance(error, dict) else error
+    except (ValueError, AttributeError):
+        said = response.text
+    return " ".join(str(said).split())[:200]

@@ -1,0 +1,270 @@
+"""The client against a server that misbehaves in every way we know of."""
+
+import json
+import math
+import threading
+import time
+from collections import Counter
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from discretion.elicit import ask_all, plan_act, plan_probe
+from discretion.errors import DiscretionError
+from discretion.judges.acts import MatchJudge
+from discretion.models import Draft, Failure, Pace, Question, Sampling, load_models
+from discretion.models.endpoint import DRAWN, EndpointModel, parse_address
+from discretion.records import RecordStore
+from discretion.scenarios import choose, load_suite
+
+QUESTION = Question("Is it?\nA. Yes\nB. No", ("A", "B"))
+
+
+class Server:
+    """An OpenAI-compatible server; `behave(number, body)` gives what is done with the n-th request after the first."""
+
+    def __init__(self, behave=lambda number, body: "answer", logprobs=True, text="Hello."):
+        self.behave, self.logprobs, self.text = behave, logprobs, text
+        self.seen, self.headers, self.times, self.lock = [], [], [], threading.Lock()
+        owner = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def log_message(self, *_):
+                pass
+
+            def do_GET(self):
+                self._send(200, {"data": [{"id": "m", "max_model_len": 9000}]})
+
+            def do_POST(self):
+                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                with owner.lock:
+                    owner.seen.append(body)
+                    owner.headers.append(dict(self.headers))
+                    owner.times.append(time.monotonic())
+                    number = len(owner.seen) - 1
+                what = owner.behave(number, body) if number else "answer"
+                if what == "answer":
+                    self._send(200, owner.completion(body))
+                elif what == "cut":
+                    self.connection.close()
+                elif what == "slow":
+                    time.sleep(2)
+                    self.connection.close()
+                elif what == "malformed":
+                    self._raw(200, b'{"choices": [{"mess')
+                elif what == "refused":
+                    self._send(200, {"choices": [{"message": {"content": None, "refusal": "I can't help."}}]})
+                elif what == "filtered":
+                    self._send(200, {"choices": [{"message": {"content": None}, "finish_reason": "content_filter"}]})
+                else:
+                    status, headers = what
+                    self._send(
+                        status, {"error": {"message": f"told you {self.headers.get('authorization')}"}}, headers
+                    )
+
+            def _send(self, status, body, headers=None):
+                self._raw(status, json.dumps(body).encode(), headers)
+
+            def _raw(self, status, data, headers=None):
+                self.send_response(status)
+                self.send_header("content-length", str(len(data)))
+                for name, value in (headers or {}).items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(data)
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.http.server_address[1]}/v1"
+
+    def completion(self, body):
+        text = self.text(body) if callable(self.text) else self.text
+        choice = {"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+        if body.get("logprobs") and self.logprobs:
+            top = [("A", 0.5), (" A", 0.1), ("B", 0.3), ("The", 0.05)]
+            entries = [{"token": token, "logprob": math.log(share)} for token, share in top]
+            choice["logprobs"] = {"content": [{"token": "A", "logprob": math.log(0.5), "top_logprobs": entries}]}
+        return {"choices": [choice], "usage": {"prompt_tokens": 10, "completion_tokens": 2}}
+
+    def model(self, pace=None, **options):
+        # Waits are shortened, and kept for looking at.
+        self.waits = []
+
+        def sleep(seconds):
+            self.waits.append(seconds)
+            time.sleep(min(seconds, 0.01))
+
+        spec = f"endpoint:{self.url}#m"
+        return EndpointModel(spec, parse_address(spec), pace or Pace(timeout=1.0), sleep=sleep, **options)
+
+
+@pytest.fixture
+def serve():
+    servers = []
+
+    def start(*args, **options):
+        servers.append(Server(*args, **options))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.http.shutdown()
+        server.http.server_close()
+
+
+def drafts(count):
+    return [Draft(f"Write number {index}.", Sampling(50, 0.0, index)) for index in range(count)]
+
+
+def test_options_are_read_from_log_probabilities_in_every_spelling(serve):
+    model = serve().model()
+    ((yes, no),) = model.option_logprobs([QUESTION])
+    assert math.exp(yes) == pytest.approx(0.6)
+    assert math.exp(no) == pytest.approx(0.3)
+    assert "log-probabilities" in model.engine
+    assert model.warnings() == []
+    assert model.window == 9000
+
+
+def test_an_option_that_is_not_among_the_likeliest_has_their_bound(serve):
+    model = serve().model()
+    ((_yes, other),) = model.option_logprobs([Question("?", ("A", "C"))])
+    assert math.exp(other) == pytest.approx(0.05)
+    ((none, neither),) = model.option_logprobs([Question("?", ("X", "Y"))])
+    assert none == neither == -100.0
+
+
+def test_without_log_probabilities_answers_are_drawn_and_the_run_says_so(serve):
+    server = serve(logprobs=False, text=lambda body: "(A)" if body["seed"] % 4 else "B. No")
+    model = server.model()
+    ((yes, no),) = model.option_logprobs([QUESTION])
+    assert (math.exp(yes), math.exp(no)) == pytest.approx((0.75, 0.25))
+    assert "drawn answers" in model.engine
+    assert str(DRAWN) in model.warnings()[0]
+
+
+@pytest.mark.parametrize("trouble", ["cut", "slow", "malformed", (500, {}), (429, {"retry-after": "3"})])
+def test_every_draft_is_answered_in_its_place_through_trouble(serve, trouble):
+    server = serve(
+        lambda number, body: trouble if number % 3 == 0 else "answer", text=lambda b: b["messages"][0]["content"]
+    )
+    model = server.model(Pace(concurrency=4, timeout=0.3))
+    wanted = drafts(7)
+    assert model.generate(wanted) == [draft.prompt for draft in wanted]
+    if trouble == (429, {"retry-after": "3"}):
+        assert 3.0 in server.waits
+
+
+def test_retry_after_may_be_a_date(serve):
+    when = {"retry-after": formatdate(time.time() + 60, usegmt=True)}
+    server = serve(lambda number, body: (429, when) if number == 1 else "answer")
+    server.model().generate(drafts(1))
+    assert any(55 < wait <= 60 for wait in server.waits)
+
+
+def test_what_asking_again_cannot_mend_is_a_failure_at_once_and_the_key_stays_secret(serve, monkeypatch):
+    monkeypatch.setenv("DISCRETION_API_KEY", "sk-secret")
+    server = serve(lambda number, body: (400, {}) if "number 1" in body["messages"][0]["content"] else "answer")
+    model = server.model()
+    first, second = model.generate(drafts(2))
+    assert first == "Hello."
+    assert isinstance(second, Failure)
+    assert "HTTP 400" in second.reason
+    assert "sk-secret" not in second.reason
+    assert len(server.seen) == 3
+    assert server.headers[0]["Authorization"] == "Bearer sk-secret"
+
+
+def test_the_key_for_openai_goes_to_no_other_server(serve, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-openai")
+    monkeypatch.delenv("DISCRETION_API_KEY", raising=False)
+    server = serve()
+    server.model()
+    assert all("Authorization" not in headers for headers in server.headers)
+
+
+def test_a_refusal_is_an_answer_and_a_filtered_text_is_none(serve):
+    server = serve(lambda number, body: "refused" if "number 0" in body["messages"][0]["content"] else "filtered")
+    refused, filtered = server.model().generate(drafts(2))
+    assert refused == "I can't help."
+    assert isinstance(filtered, Failure)
+
+
+def test_a_server_that_is_gone_stops_the_run(serve):
+    model = serve(lambda number, body: "cut").model()
+    with pytest.raises(DiscretionError, match="--resume"):
+        model.generate(drafts(3))
+
+
+def test_a_refused_key_stops_the_run(serve):
+    model = serve(lambda number, body: (401, {})).model()
+    with pytest.raises(DiscretionError, match="DISCRETION_API_KEY"):
+        model.generate(drafts(3))
+
+
+def test_requests_are_spread_over_the_minute(serve):
+    server = serve()
+    spec = f"endpoint:{server.url}#m"
+    model = EndpointModel(spec, parse_address(spec), Pace(concurrency=8, per_minute=1200))
+    model.generate(drafts(10))
+    gaps = [after - before for before, after in zip(sorted(server.times), sorted(server.times)[1:], strict=False)]
+    assert sum(gaps[1:]) > 0.9 * 9 * 0.05
+
+
+def test_tokens_are_counted(serve):
+    model = serve().model()
+    model.generate(drafts(3))
+    assert (model.tokens_in, model.tokens_out, model.requests) == (40, 8, 4)
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ("openai/", "name a model"),
+        ("endpoint:localhost:8000#m", "endpoint:URL#NAME"),
+        ("endpoint:http://localhost:8000", "endpoint:URL#NAME"),
+        ("endpoint:http://key@localhost:8000#m", "DISCRETION_API_KEY"),
+        ("endpoint:http://127.0.0.1:9#m", "no answer"),
+    ],
+)
+def test_an_address_that_is_none_is_said_at_once(spec, said):
+    with pytest.raises(DiscretionError, match=said):
+        load_models([spec])
+
+
+def test_openai_without_a_key_says_which_variable(monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    with pytest.raises(DiscretionError, match="OPENAI_API_KEY"):
+        load_models(["openai/gpt-4o-mini"])
+
+
+def test_a_run_through_a_faulty_server_loses_doubles_and_excuses_nothing(serve, tmp_path):
+    troubles = ["cut", (500, {}), "malformed", (429, {"retry-after": "1"})]
+
+    def behave(number, body):
+        # Half the scenarios' messages are never answered; the others are, after trouble.
+        if "temperature" in body and "Half: no" in body["messages"][0]["content"]:
+            return (400, {})
+        return troubles[number % 8] if number % 8 < len(troubles) else "answer"
+
+    server = serve(behave)
+    scenarios = [
+        scenario.model_copy(update={"instruction": f"{scenario.instruction} Half: {'no' if index % 2 else 'yes'}."})
+        for index, scenario in enumerate(choose(load_suite("builtin"), 8))
+    ]
+    plan = plan_probe(scenarios) + plan_act(scenarios, MatchJudge())
+    with RecordStore(tmp_path / "r.jsonl") as store:
+        records = ask_all([server.model(Pace(concurrency=8, timeout=1.0))], plan, store)
+    assert len(records) == sum(group.size for group in plan)
+    assert max(Counter(record.key for record in records).values()) == 1
+    failed = [record for record in records if record.error]
+    refused = {scenario.id for scenario in scenarios[1::2]}
+    assert {record.scenario for record in failed} == refused
+    assert all(record.error for record in records if record.scenario in refused)
+    assert all(record.p_leak is None for record in failed)
+    with RecordStore(tmp_path / "r.jsonl") as store:
+        asked = len(server.seen)
+        assert ask_all([server.model()], plan, store) == records
+    assert len(server.seen) == asked + 1  # the connection's own question
