@@ -33,7 +33,8 @@ def main() -> None:
         for group in plan_probe(scenarios):
             questions = [ask.question for ask in group.asks]
             for ours, theirs in zip(local.option_logprobs(questions), served.option_logprobs(questions), strict=True):
-                assert not isinstance(ours, Failure) and not isinstance(theirs, Failure), theirs
+                if isinstance(ours, Failure) or isinstance(theirs, Failure):
+                    raise SystemExit(f"not answered: {theirs}")
                 differences += [abs(math.exp(a) - math.exp(b)) for a, b in zip(ours, theirs, strict=True)]
         print(f"{len(differences)} option probabilities differ by at most {max(differences):.4f}")
     plan = plan_act(scenarios, MatchJudge(), max_new_tokens=64)

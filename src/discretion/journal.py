@@ -115,6 +115,10 @@ class Journal:
     def __getitem__(self, key: str) -> Any:
         return self._known[key]
 
+    def get(self, key: str) -> Any:
+        """The entry, or None."""
+        return self._known.get(key)
+
     def add(self, key: str, value: Any) -> None:
         """Write an entry down."""
         self._lines.append(canonical({"key": key, "value": value}) + "\n")

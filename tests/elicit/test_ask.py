@@ -12,6 +12,7 @@ class Counting:
 
     engine = "test"
     at_once = 3
+    remote = False
 
     def __init__(self, name="m", window=10_000):
         self.name = self.fingerprint = name

@@ -137,7 +137,7 @@ def ask_writer(wanted: Sequence[Order], model: Model, journal: Journal) -> Itera
             if isinstance(text, str):
                 journal.add(keys[order.id], text)
         for order in part:
-            yield order, journal[keys[order.id]] if keys[order.id] in journal else None
+            yield order, journal.get(keys[order.id])
 
 
 def write_batch(wanted: Sequence[Order], model: str, path: Path) -> None:
