@@ -113,6 +113,19 @@ def serve():
         server.http.server_close()
 
 
+def first(troubles, only=lambda prompt: True):
+    """Every question meets these troubles, one an attempt, before it is answered."""
+    attempts, lock = Counter(), threading.Lock()
+
+    def behave(_, body):
+        with lock:
+            prompt = body["messages"][0]["content"]
+            attempts[prompt] += 1
+            return troubles[attempts[prompt] - 1] if only(prompt) and attempts[prompt] <= len(troubles) else "answer"
+
+    return behave
+
+
 def drafts(count):
     return [Draft(f"Write number {index}.", Sampling(50, 0.0, index)) for index in range(count)]
 
@@ -147,7 +160,7 @@ def test_without_log_probabilities_answers_are_drawn_and_the_run_says_so(serve):
 @pytest.mark.parametrize("trouble", ["cut", "slow", "malformed", (500, {}), (429, {"retry-after": "3"})])
 def test_every_draft_is_answered_in_its_place_through_trouble(serve, trouble):
     server = serve(
-        lambda number, body: trouble if number % 3 == 0 else "answer", text=lambda b: b["messages"][0]["content"]
+        first([trouble] * 2, only=lambda prompt: prompt[-2] in "036"), text=lambda b: b["messages"][0]["content"]
     )
     model = server.model(Pace(concurrency=4, timeout=0.3))
     wanted = drafts(7)
@@ -243,11 +256,12 @@ def test_openai_without_a_key_says_which_variable(monkeypatch):
 def test_a_run_through_a_faulty_server_loses_doubles_and_excuses_nothing(serve, tmp_path):
     troubles = ["cut", (500, {}), "malformed", (429, {"retry-after": "1"})]
 
+    through_trouble = first(troubles, only=lambda prompt: "Half:" in prompt)
+
     def behave(number, body):
-        # Half the scenarios' messages are never answered; the others are, after trouble.
-        if "temperature" in body and "Half: no" in body["messages"][0]["content"]:
-            return (400, {})
-        return troubles[number % 8] if number % 8 < len(troubles) else "answer"
+        # Half the scenarios are never answered; every question of the others is, after four troubles.
+        refused = "Half: no" in body["messages"][0]["content"]
+        return (400, {}) if refused else through_trouble(number, body)
 
     server = serve(behave)
     scenarios = [

@@ -132,9 +132,9 @@ class EndpointModel:
             transport=transport,
         )
         self.window = self._window()
-        self._attempts = 2  # a wrong address should not take minutes to show
+        self._connects = 2  # a wrong address should not take minutes to show
         self._has_logprobs = self._sees_logprobs()
-        self._attempts = _ATTEMPTS
+        self._connects = _ATTEMPTS
         read = "option log-probabilities" if self._has_logprobs else f"options from {DRAWN} drawn answers"
         self.engine = f"endpoint/{address.url}/{read}"
 
@@ -208,7 +208,7 @@ class EndpointModel:
     def _post(self, body: dict[str, Any]) -> dict[str, Any] | Failure:
         """The first choice of the answer."""
         failure = Failure("not asked")
-        for attempt in range(self._attempts):
+        for attempt in range(_ATTEMPTS):
             self._gate.pass_through()
             wait = min(2.0**attempt, 30.0) * random.uniform(0.5, 1.0)
             try:
@@ -239,7 +239,9 @@ class EndpointModel:
                         if told > _LONGEST_WAIT:
                             return failure
                         wait = told
-            if attempt < self._attempts - 1:
+            if failure.unreachable and attempt + 1 >= self._connects:
+                break
+            if attempt < _ATTEMPTS - 1:
                 self._sleep(wait)
         return failure
 
