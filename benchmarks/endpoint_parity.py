@@ -28,7 +28,7 @@ def main() -> None:
     scenarios = choose(load_suite("builtin"), options.scenarios)
     (local, served), warnings = load_models([options.local, options.served], pace=Pace(1, timeout=600))
     print("\n".join([served.engine, *warnings]))
-    if not warnings:
+    if "log-probabilities" in served.engine:
         differences = []
         for group in plan_probe(scenarios):
             questions = [ask.question for ask in group.asks]

@@ -14,7 +14,8 @@ from discretion.elicit import ask_all, plan_act, plan_probe
 from discretion.errors import DiscretionError
 from discretion.judges.acts import MatchJudge
 from discretion.models import Draft, Failure, Pace, Question, Sampling, load_models
-from discretion.models.endpoint import DRAWN, EndpointModel, parse_address
+from discretion.models.address import parse_address
+from discretion.models.endpoint import DRAWN, EndpointModel
 from discretion.records import RecordStore
 from discretion.scenarios import choose, load_suite
 

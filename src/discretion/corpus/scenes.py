@@ -143,9 +143,10 @@ def draw_scene(scene: Scene, rng: random.Random, *, tries: int = 8) -> Drawn:
     meaning anything. So what differs between them is what they say.
     """
     slots = draw(scene.slots, lexicon(), rng)
-    helpful = [realise(scene.helpful, slots, rng) for _ in range(tries)]
-    control = [realise(scene.control, slots, rng) for _ in range(tries)]
-    first, second = min(((one, other) for one in helpful for other in control), key=lambda both: _unlike(*both))
+    helpful = [_read_outside(realise(scene.helpful, slots, rng)) for _ in range(tries)]
+    control = [_read_outside(realise(scene.control, slots, rng)) for _ in range(tries)]
+    pairs = ((one, other) for one in helpful for other in control)
+    (first, _), (second, _) = min(pairs, key=lambda both: _unlike(*both))
     return Drawn(
         sources=tuple((item.kind, item.task, realise(item.text, slots, rng)) for item in scene.sources),
         request=realise(scene.request, slots, rng),
@@ -155,10 +156,17 @@ def draw_scene(scene: Scene, rng: random.Random, *, tries: int = 8) -> Drawn:
     )
 
 
-def _unlike(one: str, other: str) -> int:
-    words = [Counter(re.findall(r"\w+", text.casefold())) for text in (one, other)]
-    told = sum(abs(words[0][word] - words[1][word]) for word in _TELLTALES)
-    return abs(len(one) - len(other)) + _TELLTALE_COST * told
+_Outside = tuple[str, tuple[int, ...]]  # a text, and how often it says each of `_TELLTALES`
+
+
+def _read_outside(text: str) -> _Outside:
+    said = Counter(re.findall(r"\w+", text.casefold()))
+    return text, tuple(said[word] for word in _TELLTALES)
+
+
+def _unlike(one: _Outside, other: _Outside) -> int:
+    told = sum(abs(ours - theirs) for ours, theirs in zip(one[1], other[1], strict=True))
+    return abs(len(one[0]) - len(other[0])) + _TELLTALE_COST * told
 
 
 def faults(scene: Scene, draws: int = 20) -> list[str]:

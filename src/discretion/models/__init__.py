@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from discretion.models._protocol import Draft, Failure, Model, Question, Sampling
-from discretion.models.endpoint import EndpointModel, Pace, parse_address
+from discretion.models.address import Pace, parse_address
 from discretion.models.weights import EMBEDDED, parse_spec
 
 __all__ = ["EMBEDDED", "Draft", "Failure", "Model", "Pace", "Question", "Sampling", "load_models"]
@@ -22,9 +22,14 @@ def load_models(
     """
     addresses = [parse_address(spec) for spec in specs]
     parsed = [parse_spec(spec) for spec, address in zip(specs, addresses, strict=True) if address is None]
-    # A server is asked first: it says at once if it is not there.
-    remote = {spec: EndpointModel(spec, at, pace) for spec, at in zip(specs, addresses, strict=True) if at}
-    warnings = [warning for model in remote.values() for warning in model.warnings()]
+    remote: dict[str, Model] = {}
+    warnings: list[str] = []
+    if any(addresses):  # A server is asked first: it says at once if it is not there.
+        from discretion.models.endpoint import EndpointModel
+
+        served = {spec: EndpointModel(spec, at, pace) for spec, at in zip(specs, addresses, strict=True) if at}
+        remote |= served
+        warnings += [warning for model in served.values() for warning in model.warnings()]
     local: Iterator[Model] = iter(())
     if parsed:
         from discretion.models.local import load_local

@@ -16,18 +16,16 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import Any, NamedTuple, TypeVar
-from urllib.parse import urlsplit
+from typing import Any, TypeVar
 
 import httpx
 
 from discretion.errors import DiscretionError
 from discretion.files import digest
 from discretion.models._protocol import Draft, Failure, Question, Sampling
+from discretion.models.address import OPENAI, Address, Pace
 
-OPENAI = "https://api.openai.com/v1"
 TOP_LOGPROBS = 20  # the most that OpenAI's interface allows
 DRAWN = 16  # answers an option question is read from where there are no log-probabilities
 _ATTEMPTS = 7
@@ -38,56 +36,6 @@ _ANSWER_TOKENS = 4  # of a drawn answer: a bracket, a letter and what may surrou
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
-
-
-@dataclass(frozen=True)
-class Pace:
-    """How hard a server may be pressed.
-
-    Attributes:
-        concurrency: requests under way at once.
-        per_minute: requests begun in a minute at most; None: no limit.
-        timeout: seconds to wait for an answer.
-    """
-
-    concurrency: int = 8
-    per_minute: float | None = None
-    timeout: float = 120.0
-
-
-class Address(NamedTuple):
-    """Where a model is: the interface's URL (ending before /chat/completions) and the model's name there."""
-
-    url: str
-    model: str
-    key_variable: str
-
-
-def parse_address(text: str) -> Address | None:
-    """`openai/NAME` or `endpoint:URL#NAME`; None for any other spec.
-
-    OpenAI's key is read from OPENAI_API_KEY, that of any other server from DISCRETION_API_KEY, so that the one never
-    goes to the other.
-
-    Raises:
-        DiscretionError: the URL or the name is missing.
-    """
-    if text.startswith("openai/"):
-        name = text.removeprefix("openai/")
-        if not name:
-            raise DiscretionError(f"{text}: name a model, as in openai/gpt-4o-mini")
-        return Address(os.environ.get("OPENAI_BASE_URL", OPENAI).rstrip("/"), name, "OPENAI_API_KEY")
-    if text.startswith("endpoint:"):
-        url, _, name = text.removeprefix("endpoint:").partition("#")
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or not name:
-            raise DiscretionError(
-                f"{text}: is written endpoint:URL#NAME, as in endpoint:http://localhost:8000/v1#my-model"
-            )
-        if parts.username or parts.password or parts.query:
-            raise DiscretionError("endpoint: put no key into the URL; set DISCRETION_API_KEY")
-        return Address(url.rstrip("/"), name, "DISCRETION_API_KEY")
-    return None
 
 
 class EndpointModel:
@@ -275,20 +223,19 @@ class EndpointModel:
         return _UNKNOWN_WINDOW
 
     def _sees_logprobs(self) -> bool:
+        """Tries a short question, with log-probabilities, then without, under either name of the length."""
         prompt = "Answer with the letter A or B only.\nA. Yes\nB. No\nAnswer:"
-        for field in ("max_tokens", "max_completion_tokens"):
-            self._length_field = field
-            answer = self._chat(prompt, Sampling(1, 0.0, 0), logprobs=True)
-            if isinstance(answer, Failure) and not answer.unreachable:
-                plain = self._chat(prompt, Sampling(_ANSWER_TOKENS, 1.0, 0))
-                if isinstance(plain, Failure):
-                    continue
-                return False
-            if isinstance(answer, Failure):
-                break
-            return not isinstance(_top(answer), Failure)
-        assert isinstance(answer, Failure)
-        raise DiscretionError(f"{self.name}: {answer.reason}")
+        refused = Failure("not asked")
+        for self._length_field in ("max_tokens", "max_completion_tokens"):
+            for logprobs in (True, False):
+                sampling = Sampling(1, 0.0, 0) if logprobs else Sampling(_ANSWER_TOKENS, 1.0, 0)
+                answer = self._chat(prompt, sampling, logprobs)
+                if not isinstance(answer, Failure):
+                    return logprobs and not isinstance(_top(answer), Failure)
+                if answer.unreachable:
+                    raise DiscretionError(f"{self.name}: {answer.reason}")
+                refused = answer
+        raise DiscretionError(f"{self.name}: {refused.reason}")
 
 
 class _Gate:
