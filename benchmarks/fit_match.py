@@ -10,7 +10,7 @@ from pathlib import Path
 from discretion import judges
 from discretion.files import digest, write_json
 from discretion.judges import match
-from discretion.judges.calibrate import fit, idf_table, measure, read_labels
+from discretion.judges.calibrate import fit, idf_table, measure, read_labels, score
 from discretion.scenarios import load_suite
 
 rows = read_labels(Path(sys.argv[1]))
@@ -19,7 +19,7 @@ idf = idf_table(contexts)
 known = fit(rows, idf)
 calibration = match.Calibration(idf, known["bias"], tuple(known["weights"]), known["threshold"], 0.0, 0.0)
 match.calibration = lambda: calibration  # type: ignore[assignment]
-runs = measure(rows, calibration)
+runs = measure(rows, score(rows), calibration.threshold)
 parts = {name: [getattr(run, name) for run in runs.values()] for name in ("auc", "sensitivity", "specificity")}
 mean = {name: round(statistics.mean(values), 4) for name, values in parts.items()}
 mean |= {f"{name}_sd": round(statistics.stdev(values), 4) for name, values in parts.items()}

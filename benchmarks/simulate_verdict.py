@@ -50,13 +50,13 @@ def verdict_of(sample: Paired, resamples: int, seed: int) -> tuple[str, float, f
     interval = bounds(ALPHA)
     empty = BaseAndTuned(base=None, tuned=None)
     computed = {"elicitation", "n", "clusters", "delta", "delta_ci", "errors"}
-    pairs = {"answer_mass", "order_bias", "same_letter", "answered_accuracy"}
+    pairs = {"answer_mass", "order_bias", "same_letter", "answered_accuracy", "helpfulness"}
     nothing = dict.fromkeys(SuiteResult.model_fields.keys() - computed - pairs - {"verdict"})
     fields = nothing | dict.fromkeys(pairs, empty) | {
         "elicitation": "probe", "n": len(sample), "clusters": len(sample), "delta": sample.mean,
         "delta_ci": interval[:2], "errors": 0,
     }  # fmt: skip
-    measured = Measured(fields, bounds, 0.0, 0.0, lambda tau, alpha: None, lambda distance, alpha: None)
+    measured = Measured(fields, bounds, 0.0, 0.0, None, lambda tau, alpha: None, lambda distance, alpha: None)
     result = decide({"s": measured}, {"c": STILL}, tau=TAU, epsilon=EPSILON, alpha=ALPHA)
     return result.verdict, interval.low, interval.high
 

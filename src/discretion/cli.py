@@ -1,6 +1,8 @@
 """`discretion`: one thin command per verb. Heavy imports wait until a command runs."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -35,6 +37,14 @@ class Style(StrEnum):
 
     naive = "naive"
     privacy_enhanced = "privacy_enhanced"
+
+
+class QuestionKind(StrEnum):
+    """What a model judge is asked."""
+
+    leakage = "leakage"
+    reveal = "reveal"
+    single = "single"
 
 
 class Elicitation(StrEnum):
@@ -79,6 +89,21 @@ SkipLong = Annotated[
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps. Default: the best there is.")]
 Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16 or float16. Default: float32 on CPU.")]
+JudgeOption = Annotated[
+    str,
+    typer.Option(
+        "--judge",
+        help="act: who reads the messages. match: deterministic, offline. A model spec: that model. self: the base "
+        "judges itself and the tuned one.",
+    ),
+]
+JudgeQuestion = Annotated[
+    QuestionKind,
+    typer.Option(
+        help="What a model judge is asked. leakage: each item by its own (PrivacyLens), and helpfulness. reveal: all "
+        "items at once (CIMemories). single: one yes or no a message (the paper's)."
+    ),
+]
 Concurrency = Annotated[int, typer.Option(help="Endpoints: requests under way at once.")]
 PerMinute = Annotated[float | None, typer.Option(help="Endpoints: requests a minute at most.")]
 Json = Annotated[bool, typer.Option("--json", help="Print verdict.json and nothing else.")]
@@ -130,6 +155,8 @@ def check(
     skip_long: SkipLong = False,
     device: Device = None,
     dtype: Dtype = None,
+    judge: JudgeOption = "match",
+    judge_question: JudgeQuestion = QuestionKind.leakage,
     concurrency: Concurrency = 8,
     requests_per_minute: PerMinute = None,
     as_json: Json = False,
@@ -152,6 +179,8 @@ def check(
         skip_long=skip_long,
         device=device,
         dtype=dtype,
+        judge=judge,
+        judge_question=judge_question.value,
         concurrency=concurrency,
         requests_per_minute=requests_per_minute,
     )
@@ -190,6 +219,8 @@ def evaluate(
     skip_long: SkipLong = False,
     device: Device = None,
     dtype: Dtype = None,
+    judge: JudgeOption = "match",
+    judge_question: JudgeQuestion = QuestionKind.leakage,
     concurrency: Concurrency = 8,
     requests_per_minute: PerMinute = None,
     as_json: Json = False,
@@ -212,6 +243,8 @@ def evaluate(
         skip_long=skip_long,
         device=device,
         dtype=dtype,
+        judge=judge,
+        judge_question=judge_question.value,
         concurrency=concurrency,
         requests_per_minute=requests_per_minute,
     )
@@ -224,30 +257,68 @@ def evaluate(
         typer.echo(f"Next: discretion compare BASE_RUN {out}")
 
 
-@app.command(no_args_is_help=True)
-def judge(
+@app.command("judge", no_args_is_help=True)
+def judge_file(
     file: Annotated[Path, typer.Argument(help='JSONL rows {"id", "text", "items": [{"text", "values"}]}.')],
     out: Annotated[Path, typer.Option(help="The same rows, with p_revealed and revealed on every item.")],
+    judge: JudgeOption = "match",
+    judge_question: JudgeQuestion = QuestionKind.leakage,
+    device: Device = None,
+    dtype: Dtype = None,
+    concurrency: Concurrency = 8,
+    requests_per_minute: PerMinute = None,
 ) -> None:
-    """Which items does each text reveal? Deterministic and offline."""
+    """Which items does each text reveal? Deterministic and offline, unless --judge names a model.
+
+    What a model answers is kept beside --out (.journal): the same command goes on where it was stopped.
+    """
     from discretion.files import write_jsonl
     from discretion.judges.files import judge_rows
 
-    rows = list(judge_rows(file))
+    beside = out.with_name(out.name + ".journal")
+    with _reader(judge, judge_question, beside, device, dtype, concurrency, requests_per_minute) as reader:
+        rows = list(judge_rows(file, reader))
     write_jsonl(out, rows)
-    found = [item["revealed"] for row in rows for item in row["items"]]
-    typer.echo(f"{len(rows):,} texts, {len(found):,} items, {sum(found):,} revealed: {out}")
+    items = [item for row in rows for item in row["items"]]
+    found, failed = sum(item.get("revealed", False) for item in items), sum("error" in item for item in items)
+    errors = f", {failed:,} without an answer" if failed else ""
+    typer.echo(f"{len(rows):,} texts, {len(items):,} items, {found:,} revealed{errors}: {out}")
 
 
 @app.command()
-def calibrate(data_dir: DataDir = None) -> None:
-    """How good the judge is, on labels that it was not fitted to: CI-RL's PrivacyLens outputs."""
-    from discretion.judges.calibrate import measure, read_labels
+def calibrate(
+    data_dir: DataDir = None,
+    judge: JudgeOption = "match",
+    judge_question: JudgeQuestion = QuestionKind.leakage,
+    limit: Annotated[int | None, typer.Option(help="At most this many scenarios a run.")] = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    concurrency: Concurrency = 8,
+    requests_per_minute: PerMinute = None,
+) -> None:
+    """How good a judge is, on labels that it was not fitted to: CI-RL's PrivacyLens outputs.
+
+    A model's error is kept on this machine, and `check --judge MODEL` carries it into its intervals.
+    """
+    from discretion.judges.calibrate import cut, fit_threshold, known_quality, measure, read_labels, score
     from discretion.judges.match import calibration
+    from discretion.scenarios.fetch import cache_folder
 
     if data_dir is None:
         raise DiscretionError("--data-dir: give a folder that holds ci_rl/privacylens_outputs")
-    runs = measure(read_labels(data_dir), calibration())
+    if judge_question is QuestionKind.single:
+        raise DiscretionError("--judge-question single: judges memories, and these labels are of statements")
+    rows = cut(read_labels(data_dir), limit)
+    journal = cache_folder() / "judges" / "calibrate.journal"
+    with (
+        _reader(judge, judge_question, journal, device, dtype, concurrency, requests_per_minute) as reader,
+        _progress(silent=reader is None) as bar,
+    ):
+        scores = score(rows, reader, bar)
+        threshold = calibration().threshold if reader is None else fit_threshold(rows, scores)
+        runs = measure(rows, scores, threshold)
+        if reader is not None:
+            kept = reader.keep(known_quality(runs, threshold))
     typer.echo(
         "| run | items | AUC | sensitivity | specificity | balanced accuracy | revealed, by label | by judge |"
     )
@@ -262,6 +333,8 @@ def calibrate(data_dir: DataDir = None) -> None:
         sum(getattr(run, part) for run in runs.values()) / len(runs) for part in ("auc", "sensitivity", "specificity")
     ]
     typer.echo(f"| **mean** | | {mean[0]:.3f} | {mean[1]:.3f} | {mean[2]:.3f} | {(mean[1] + mean[2]) / 2:.3f} | | |")
+    if reader is not None:
+        typer.echo(f"kept: {kept}")
 
 
 @app.command(no_args_is_help=True)
@@ -368,6 +441,32 @@ def _progress(silent: bool) -> Any:
     from discretion.report.progress import Bar
 
     return Bar(Console(stderr=True))
+
+
+@contextmanager
+def _reader(
+    judge: str,
+    question: QuestionKind,
+    journal: Path,
+    device: str | None,
+    dtype: str | None,
+    concurrency: int,
+    per_minute: float | None,
+) -> Iterator[Any]:
+    """The judge of that name, with its journal; None for the deterministic one."""
+    if judge == "match":
+        yield None
+        return
+    from discretion.journal import Journal
+    from discretion.judges.llm import load_judge
+    from discretion.models import Pace
+
+    with Journal(journal) as answers:
+        reader, notes = load_judge(judge, question.value, device, dtype, Pace(concurrency, per_minute))
+        for note in notes:
+            _say(note)
+        reader.journal = answers
+        yield reader
 
 
 def _finish(report_: Any, as_json: bool, quiet: bool, folder: Path | None) -> NoReturn:

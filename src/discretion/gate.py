@@ -5,17 +5,22 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from discretion.controls import ControlPlan, plan_controls
 from discretion.elicit import MAX_NEW_TOKENS, PROTOCOLS, STYLES, Group, Progress, ask_all, plan_act, plan_probe
+from discretion.elicit.act import Judge
 from discretion.elicit.probe import Protocol
 from discretion.elicit.wording import PromptStyle
 from discretion.errors import DiscretionError
 from discretion.files import digest
+from discretion.journal import Journal
 from discretion.judges.acts import MatchJudge
+from discretion.judges.known import find_quality
+from discretion.judges.llm import QUESTIONS, ModelJudge, QuestionKind
 from discretion.models import Model, Pace, load_models
 from discretion.records import Record, RecordStore
 from discretion.report import Report, write_reports
@@ -34,6 +39,8 @@ from discretion.verdict import judge
 
 PathLike = str | os.PathLike[str]
 ELICITATIONS = ("probe", "act")
+MATCH, SELF = "match", "self"
+MIN_YOUDEN = 0.1  # of a judge; below it, correcting for its error would blow up everything
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,8 @@ class Settings:
     skip_long: bool = False
     device: str | None = None
     dtype: str | None = None
+    judge: str = MATCH
+    judge_question: QuestionKind = "leakage"
     concurrency: int = 8
     requests_per_minute: float | None = None
 
@@ -67,6 +76,12 @@ class Settings:
             raise DiscretionError(f"--concurrency {self.concurrency}: must be at least 1")
         if self.requests_per_minute is not None and self.requests_per_minute <= 0:
             raise DiscretionError(f"--requests-per-minute {self.requests_per_minute:g}: must be positive")
+        if self.judge != MATCH and "act" not in self.elicit:
+            raise DiscretionError(f"--judge {self.judge}: a probe needs no judge; it is for --elicit act")
+        if self.judge_question not in QUESTIONS:
+            raise DiscretionError(f"--judge-question {self.judge_question}: known are {', '.join(QUESTIONS)}")
+        if self.judge == MATCH and self.judge_question != "leakage":
+            raise DiscretionError(f"--judge-question {self.judge_question}: is asked of a model; add --judge MODEL")
         if self.prompt not in STYLES:
             raise DiscretionError(f"--prompt {self.prompt}: known are {', '.join(STYLES)}")
         if self.limit is not None and self.limit < 1:
@@ -95,6 +110,15 @@ class Thresholds:
             high = 0.5 if bound.name == "alpha" else 1.0
             if not 0 < value < high:
                 raise DiscretionError(f"--{bound.name} {value}: must lie between 0 and {high:g}")
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """One suite's scenarios, before they are asked."""
+
+    name: str
+    scenarios: list[Scenario]
+    of: int
 
 
 @dataclass(frozen=True)
@@ -178,6 +202,7 @@ def compare(
         seeds=base_info.seeds,
         planned_records=len(records),
         unmeasured=unmeasured,
+        judge=base_info.judge,
     )
     folder_out = Path(out) if out is not None else None
     if folder_out is not None:
@@ -210,10 +235,15 @@ def _observe(
     progress: Progress | None,
     limits: Thresholds | None = None,
 ) -> tuple[RunInfo, list[Record]]:
-    plan = _plan(asked)
+    chosen = [_choose(name, asked) for name in asked.suites]
+    controls = plan_controls(asked.controls, asked.data_dir)
     records_file = prepare(folder, resume=resume)
     pace = Pace(asked.concurrency, asked.requests_per_minute)
-    models, notes = load_models(list(names.values()), device=asked.device, dtype=asked.dtype, pace=pace)
+    others = [] if asked.judge in {MATCH, SELF} else [asked.judge]
+    loaded, notes = load_models([*names.values(), *others], device=asked.device, dtype=asked.dtype, pace=pace)
+    models = loaded[: len(names)]
+    judging = _model_judge(asked, models, loaded)
+    plan = _plan(chosen, controls, asked, judging or MatchJudge())
     arguments = _arguments(names, asked, limits)
     groups = plan.groups + plan.controls.groups
     info = RunInfo(
@@ -229,9 +259,12 @@ def _observe(
         planned_records=_count(groups, models),
         unmeasured=plan.controls.unmeasured,
         notes=tuple(notes),
+        judge=judging.entry() if judging else None,
     )
     refuse_other_settings(folder, info)
-    with RecordStore(records_file) as store:
+    with RecordStore(records_file) as store, ExitStack() as stack:
+        if judging:
+            judging.journal = stack.enter_context(Journal(folder / "judge.jsonl"))
         save_info(folder, info)
         records = ask_all(models, groups, store, progress, skip_long=asked.skip_long)
     return info, records
@@ -240,49 +273,69 @@ def _observe(
 def _conclude(info: RunInfo, records: list[Record], limits: Thresholds, folder: Path | None) -> Report:
     base = info.model("base")
     tuned = [(entry.name, entry.fingerprint) for entry in info.models if entry.role == "tuned"]
-    verdict = judge(records, base.fingerprint, tuned, unmeasured=info.unmeasured, **vars(limits))
+    judges = {info.judge.name: info.judge.quality} if info.judge else {}
+    verdict = judge(records, base.fingerprint, tuned, unmeasured=info.unmeasured, judges=judges, **vars(limits))
     report = Report.build(info, records, verdict)
     if folder is not None:
         write_reports(report, folder)
     return report
 
 
-def _plan(asked: Settings) -> _Plan:
+def _choose(name: str, asked: Settings) -> _Chosen:
+    scenarios = load_suite(name, data_dir=asked.data_dir)
+    chosen = choose(scenarios, asked.limit)
+    if "act" in asked.elicit and not any(scenario.instruction for scenario in chosen):
+        raise DiscretionError(f"--suite {name}: asks about norms only; nobody acts in it (--elicit probe)")
+    return _Chosen(name, chosen, len(scenarios))
+
+
+def _plan(suites: Sequence[_Chosen], controls: ControlPlan, asked: Settings, judging: Judge) -> _Plan:
     groups: list[Group] = []
     data: dict[str, dict[str, Any]] = {}
-    for name in asked.suites:
-        scenarios = load_suite(name, data_dir=asked.data_dir)
-        chosen = choose(scenarios, asked.limit)
-        spoken = {scenario.language for scenario in chosen}
+    for chosen in suites:
+        spoken = {scenario.language for scenario in chosen.scenarios}
         language = spoken.pop() if len(spoken) == 1 and spoken != {"en"} else ""
         for way in asked.elicit:
             condition = "/".join(filter(None, [language, way if len(asked.elicit) > 1 else ""]))
-            key = "/".join(filter(None, [chosen[0].suite, condition]))
+            key = "/".join(filter(None, [chosen.scenarios[0].suite, condition]))
             if key in data:
-                raise DiscretionError(f"--suite {name}: a suite named {key!r} is asked already")
-            planned = _groups(chosen, way, condition, asked)
-            if not planned:
-                raise DiscretionError(f"--suite {name}: asks about norms only; nobody acts in it (--elicit probe)")
+                raise DiscretionError(f"--suite {chosen.name}: a suite named {key!r} is asked already")
+            planned = _groups(chosen.scenarios, way, condition, asked, judging)
             data[key] = {
-                "suite": name,
+                "suite": chosen.name,
                 "elicitation": way,
                 "scenarios": len(planned),
-                "of": len(scenarios),
-                "fingerprint": digest([scenario.model_dump(mode="json") for scenario in chosen]),
+                "of": chosen.of,
+                "fingerprint": digest([scenario.model_dump(mode="json") for scenario in chosen.scenarios]),
             }
             groups += planned
-    controls = plan_controls(asked.controls, asked.data_dir)
     for group in controls.groups:
         entry = data.setdefault(group.suite, {"control": group.suite, "questions": 0})
         entry["questions"] += 1
     return _Plan(groups, controls, data)
 
 
-def _groups(scenarios: Sequence[Scenario], way: str, condition: str, asked: Settings) -> list[Group]:
+def _model_judge(asked: Settings, models: Sequence[Model], loaded: Sequence[Model]) -> ModelJudge | None:
+    """The model that judges, if one does: never one under test, unless `self` says that the first of them shall."""
+    if asked.judge == MATCH:
+        return None
+    model = models[0] if asked.judge == SELF else loaded[-1]
+    if asked.judge != SELF and model.fingerprint in {tested.fingerprint for tested in models}:
+        raise DiscretionError(f"--judge {asked.judge}: is a model under test; --judge self says so if that is wanted")
+    quality = find_quality(model.fingerprint, model.engine, asked.judge_question)
+    if quality and quality.youden < MIN_YOUDEN:
+        raise DiscretionError(
+            f"--judge {asked.judge}: is hardly better than guessing (sensitivity {quality.sensitivity:.0%}, "
+            f"specificity {quality.specificity:.0%}); take another"
+        )
+    return ModelJudge(model, asked.judge_question, quality)
+
+
+def _groups(scenarios: Sequence[Scenario], way: str, condition: str, asked: Settings, judging: Judge) -> list[Group]:
     if way == "act":
         return plan_act(
             scenarios,
-            MatchJudge(),
+            judging,
             style=asked.prompt,
             samples=asked.samples,
             seeds=asked.seeds,

@@ -32,7 +32,7 @@ class Record(BaseModel):
         scenario, cluster, item, item_text, appropriate: from the `Scenario`; item is "" where one question
             stands for the whole scenario.
         model: the model's fingerprint.
-        elicitation: "probe" or "control".
+        elicitation: "probe", "act" or "control".
         variant: protocol, option order, prompt style.
         sample: which sample, 0 where the answer is an exact probability.
         p_leak: probability, given that one of the two options is answered, of passing the item on. That
@@ -40,6 +40,7 @@ class Record(BaseModel):
         answer_mass: probability that the answer is one of the options. 1 - answer_mass is "unknown".
         p_correct: controls only: probability of the right option.
         logit_diff: log-probability of the safe option minus that of the leaky one (nats).
+        helpfulness: how well the text does what was asked, 0 to 3; only a model judge says so.
         text: the generated text, where there is one. Untrusted.
         judge: what turned the answer into p_leak.
         error: why there is no answer; then every measurement is None.
@@ -66,6 +67,7 @@ class Record(BaseModel):
     answer_mass: float | None = None
     p_correct: float | None = None
     logit_diff: float | None = None
+    helpfulness: float | None = None
     text: str | None = None
     judge: str | None = None
     error: str | None = None

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from discretion import __version__
 from discretion.errors import DiscretionError, wrong_field
 from discretion.files import read_json, write_json
+from discretion.judges.known import JudgeEntry
 from discretion.records import Record, read_records
 
 _LIBRARIES = ("torch", "transformers", "peft", "tokenizers", "numpy", "scipy", "statsmodels")
@@ -42,6 +43,7 @@ class RunInfo(BaseModel):
     planned_records: int
     unmeasured: dict[str, str]
     notes: tuple[str, ...] = ()
+    judge: JudgeEntry | None = None
 
     def model(self, *roles: str) -> ModelEntry:
         """The model that has one of these roles, the first named first.
@@ -103,7 +105,7 @@ def refuse_other_settings(folder: Path, info: RunInfo) -> None:
     if not (folder / "run.json").is_file():
         return
     before = _read_info(folder)
-    decisive = ("suites", "protocol", "prompt", "samples", "seeds", "controls")
+    decisive = ("suites", "protocol", "prompt", "samples", "seeds", "controls", "judge", "judge_question")
     old, new = (json.loads(json.dumps(run.arguments)) for run in (before, info))
     changed = [f"{name} {old.get(name)} -> {new.get(name)}" for name in decisive if old.get(name) != new.get(name)]
     if (new.get("limit") or math.inf) < (old.get("limit") or math.inf):

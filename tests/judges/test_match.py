@@ -4,7 +4,7 @@ import pytest
 from typer.testing import CliRunner
 
 from discretion.cli import app
-from discretion.judges.calibrate import fitted_half, measure, read_labels
+from discretion.judges.calibrate import fitted_half, measure, read_labels, score
 from discretion.judges.match import calibration, judge
 from discretion.judges.outgoing import outgoing
 from discretion.judges.tokens import normalise, tokens
@@ -102,7 +102,7 @@ def test_the_shipped_calibration_is_what_the_labels_say(data_dir):
     rows = read_labels(data_dir)
     names = {row.scenario for row in rows}
     assert 0.4 < sum(map(fitted_half, names)) / len(names) < 0.6
-    runs = measure(rows, calibration())
+    runs = measure(rows, score(rows), calibration().threshold)
     assert len(runs) == 5
     auc = sum(run.auc for run in runs.values()) / 5
     balanced = sum(run.sensitivity + run.specificity for run in runs.values()) / 10

@@ -7,7 +7,7 @@ text: inappropriate ones that are revealed are the leak, appropriate ones the co
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from discretion.elicit.plan import Ask, Group, Outcome
+from discretion.elicit.plan import Ask, Group, Labels, Outcome
 from discretion.elicit.probe import labels
 from discretion.elicit.wording import PromptStyle, task
 from discretion.files import digest
@@ -15,10 +15,17 @@ from discretion.models import Sampling
 from discretion.scenarios import Scenario
 
 MAX_NEW_TOKENS = 256
+_WHOLE: Labels = {"item": "", "item_text": "anything that is private here", "appropriate": False}
 
 
 class Judge(Protocol):
-    """Says what a text reveals."""
+    """Says what a text reveals.
+
+    Attributes:
+        whole: whether it judges a text as a whole, whatever the items are; then it gives one outcome.
+    """
+
+    whole: bool
 
     def name(self, scenario: Scenario) -> str:
         """What the scenario's records are marked with; another judge gives other records."""
@@ -49,7 +56,9 @@ def plan_act(
         if not scenario.instruction:
             continue
         prompt = task(scenario, style)
-        parts = tuple(labels(scenario, index, item) for index, item in enumerate(scenario.items))
+        parts: tuple[Labels, ...] = tuple(labels(scenario, index, item) for index, item in enumerate(scenario.items))
+        if judge.whole:
+            parts = (_WHOLE,)
         asks = tuple(
             Ask(
                 prompt=prompt,

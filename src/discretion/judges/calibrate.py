@@ -14,10 +14,15 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.stats import rankdata
 
+from discretion.elicit import Progress
 from discretion.errors import DiscretionError
 from discretion.files import digest, read_json
-from discretion.judges.match import FEATURES, Calibration, features, p_revealed, read
+from discretion.judges._types import Piece, Reader
+from discretion.judges.acts import MatchJudge
+from discretion.judges.known import Quality as KnownQuality
+from discretion.judges.match import FEATURES, features, read
 from discretion.judges.tokens import tokens
+from discretion.models import Failure
 
 FOLDER = "ci_rl/privacylens_outputs"
 _ENDING = "_evaluate_leakage.json"
@@ -72,6 +77,12 @@ def read_labels(data_dir: Path) -> list[Labelled]:
     return found
 
 
+def cut(rows: Sequence[Labelled], limit: int | None) -> list[Labelled]:
+    """The rows of at most `limit` scenarios, always the same ones."""
+    kept = set(sorted({row.scenario for row in rows}, key=digest)[:limit])
+    return [row for row in rows if row.scenario in kept]
+
+
 def fitted_half(scenario: str) -> bool:
     """Whether a scenario is in the half that the fit may see."""
     return int(digest(scenario), 16) % 2 == 0
@@ -91,14 +102,73 @@ def quality(labels: Sequence[bool], scores: Sequence[float], threshold: float) -
     )  # fmt: skip
 
 
-def measure(rows: Sequence[Labelled], known: Calibration) -> dict[str, Quality]:
-    """Each run's quality on the half that the fit never saw."""
+def score(
+    rows: Sequence[Labelled], reader: Reader | None = None, progress: Progress | None = None
+) -> list[float | Failure]:
+    """What a judge says of every item, a text's items together; by default the deterministic one."""
+    reader = reader or MatchJudge()
+    texts: dict[str, list[int]] = {}
+    for place, row in enumerate(rows):
+        texts.setdefault(row.text, []).append(place)
+    scores: list[float | Failure] = [0.0] * len(rows)
+    if progress:
+        progress.start(sum(map(len, texts)), len(texts))
+    for text, places in texts.items():
+        pieces = [Piece(rows[place].item) for place in places]
+        for place, answer in zip(places, reader.p_revealed(pieces, text), strict=True):
+            scores[place] = answer
+        if progress:
+            progress.advance(len(text))
+    return scores
+
+
+def measure(rows: Sequence[Labelled], scores: Sequence[float | Failure], threshold: float) -> dict[str, Quality]:
+    """Each run's quality on the half that the fit never saw; items without an answer are left out."""
     measured = {}
     for run in sorted({row.run for row in rows}):
-        unseen = [row for row in rows if row.run == run and not fitted_half(row.scenario)]
-        scores = [p_revealed(row.item, (), read(row.text)) for row in unseen]
-        measured[run] = quality([row.revealed for row in unseen], scores, known.threshold)
+        unseen = [
+            (row.revealed, answer)
+            for row, answer in zip(rows, scores, strict=True)
+            if row.run == run and not fitted_half(row.scenario) and not isinstance(answer, Failure)
+        ]
+        if not unseen:
+            raise DiscretionError(f"{run}: the judge answered nothing")
+        measured[run] = quality([label for label, _ in unseen], [answer for _, answer in unseen], threshold)
     return measured
+
+
+def fit_threshold(rows: Sequence[Labelled], scores: Sequence[float | Failure]) -> float:
+    """Between two scores, where the share of revealed items is nearest to the labels' on the half it may see."""
+    seen = [
+        (answer, row.revealed)
+        for row, answer in zip(rows, scores, strict=True)
+        if fitted_half(row.scenario) and not isinstance(answer, Failure)
+    ]
+    values = np.unique([answer for answer, _ in seen])
+    if len(values) < 2:
+        return 0.5  # it says the same of everything
+    wanted = np.mean([label for _, label in seen])
+    given = np.array([answer for answer, _ in seen])
+    between = (values[1:] + values[:-1]) / 2
+    return float(min(between, key=lambda threshold: abs((given >= threshold).mean() - wanted)))
+
+
+def known_quality(runs: Mapping[str, Quality], threshold: float) -> KnownQuality:
+    """What is kept of a judge: means over runs, and the spread between them."""
+
+    def over_runs(name: str) -> tuple[float, float]:
+        values = [getattr(run, name) for run in runs.values()]
+        return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+
+    (sensitivity, sensitivity_sd), (specificity, specificity_sd) = over_runs("sensitivity"), over_runs("specificity")
+    return KnownQuality(
+        threshold=threshold,
+        sensitivity=sensitivity,
+        specificity=specificity,
+        sensitivity_sd=sensitivity_sd,
+        specificity_sd=specificity_sd,
+        items=sum(run.n for run in runs.values()),
+    )
 
 
 def fit(rows: Sequence[Labelled], idf: Mapping[str, float]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from discretion.files import read_json
+from discretion.judges.injection import defused
 from discretion.judges.outgoing import outgoing
 from discretion.judges.tokens import Token, sentences, tokens
 
@@ -84,7 +85,8 @@ def calibration() -> Calibration:
 def read(text: str) -> Read:
     """The outgoing part of a text, ready for `p_revealed`."""
     said = outgoing(text)
-    parts = [tokens(sentence) for sentence in sentences(said)]
+    # Values are found whatever stands around them; statements are scored, and words to a judge shall not count.
+    parts = [tokens(sentence) for sentence in sentences(defused(said))]
     near = {
         (one.stem, other.stem)
         for part in parts

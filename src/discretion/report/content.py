@@ -126,6 +126,11 @@ class Report:
             Fact("greedy accuracy", change(suite.greedy_accuracy_base, suite.greedy_accuracy_tuned)),
             Fact("coverage", change(suite.coverage_base, suite.coverage_tuned)),
             Fact("coverage difference", bounds(suite.coverage_ci) or "not measured"),
+            *(
+                [Fact("helpfulness (0 to 3)", f"{suite.helpfulness.base:.2f} -> {suite.helpfulness.tuned:.2f}")]
+                if suite.helpfulness.base is not None and suite.helpfulness.tuned is not None
+                else []
+            ),
             Fact("scenarios with a leak", change(suite.scenario_leak_base, suite.scenario_leak_tuned)),
             Fact("unknown", change(suite.unknown_base, suite.unknown_tuned)),
             Fact("answer mass", change(suite.answer_mass.base, suite.answer_mass.tuned)),
@@ -183,10 +188,12 @@ def _suite_caveats(suite: SuiteResult) -> list[str]:
             "cannot show here, and `preserved` says little"
         )
     if suite.judge_sensitivity is not None and suite.judge_specificity is not None:
-        bound = f"; erring differently on the two models it could move the difference by {suite.judge_bound:.1%}"
+        bound = ""
+        if suite.judge_bound is not None:
+            bound = f"; erring differently on the two models it could move the difference by {suite.judge_bound:.1%}"
         lines.append(
             f"rates are corrected for the judge's error (sensitivity {suite.judge_sensitivity:.0%}, specificity "
-            f"{suite.judge_specificity:.0%}){bound if suite.judge_bound is not None else ''}"
+            f"{suite.judge_specificity:.0%}){bound}"
         )
     masses = [value for value in (suite.answer_mass.base, suite.answer_mass.tuned) if value is not None]
     if masses and min(masses) < 0.9:
@@ -194,7 +201,7 @@ def _suite_caveats(suite: SuiteResult) -> list[str]:
             f"the options have {percent(suite.answer_mass.base)} (base) and {percent(suite.answer_mass.tuned)} "
             "(tuned) of the answers' probability; rates are among them"
         )
-    if suite.coverage_base is None:
+    if suite.coverage_base is None and suite.helpfulness.base is None:
         lines.append("holds no appropriate item, so coverage is not measured: refusing everything would pass")
     if suite.interval and "too few" in suite.interval:
         lines.append(f"the interval is {suite.interval}")

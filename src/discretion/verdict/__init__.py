@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from discretion.errors import DiscretionError
+from discretion.judges.known import Quality
 from discretion.records import Record
 from discretion.verdict.schema import ControlResult, SuiteResult, Verdict
 
@@ -18,6 +19,7 @@ def judge(
     epsilon: float = 0.02,
     alpha: float = 0.05,
     unmeasured: Mapping[str, str] | None = None,
+    judges: Mapping[str, Quality | None] | None = None,
 ) -> Verdict:
     """The verdict on tuned models against a base.
 
@@ -28,6 +30,7 @@ def judge(
             has the seeds as its units.
         tau, epsilon, alpha: see `decide`.
         unmeasured: controls that were not measured, with the reason.
+        judges: the model judges by the name that records give them, with what is known of each.
 
     Raises:
         DiscretionError: the records hold no suite that the models have in common.
@@ -42,7 +45,7 @@ def judge(
     questions: list[int] = []
     for name, fingerprint in tuned:
         for suite, table in suite_tables(rows, base, fingerprint).items():
-            by_suite.setdefault(suite, {})[name] = measure.measure_suite(table, alpha)
+            by_suite.setdefault(suite, {})[name] = measure.measure_suite(table, alpha, judges)
         for control, answers in control_tables(rows, base, fingerprint).items():
             result, needed = measure.measure_control(answers, epsilon, alpha)
             by_control.setdefault(control, {})[name] = result

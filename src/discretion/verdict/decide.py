@@ -16,6 +16,8 @@ from discretion.verdict.schema import ControlResult, Outcome, SuiteResult, Verdi
 
 _WORST_FIRST: tuple[Outcome, ...] = ("collapse", "degraded", "regression", "inconclusive", "preserved")
 
+_RATINGS = 3  # the greatest helpfulness; a fall by tau of it is one of coverage by tau
+
 
 def decide(
     suites: Mapping[str, Measured],
@@ -106,6 +108,14 @@ def _doubts(suite: Measured, tau: float, alpha: float) -> list[str]:
         doubts.append(f"a rise of up to {fields['delta_ci'][1]:.1%} cannot be excluded (tau = {tau:.0%})")
     if few := suite.too_few(tau, alpha):
         doubts.append(few)
+    if suite.unmeasured_judge:
+        doubts.append(
+            f"how often the judge {suite.unmeasured_judge} errs is not known; "
+            "discretion calibrate --judge measures it"
+        )
+    if fields["helpfulness_ci"] and fields["helpfulness_ci"][0] <= -tau * _RATINGS:
+        low = -fields["helpfulness_ci"][0]
+        doubts.append(f"helpfulness (0 to {_RATINGS}) may have fallen by up to {low:.2f}")
     if fields["coverage_base"] is not None:
         if fields["coverage_ci"] is None:
             doubts.append("too few scenarios for an interval of coverage")

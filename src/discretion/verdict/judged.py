@@ -6,11 +6,13 @@ taken from their spread between the models that the judge was measured on: a new
 """
 
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from scipy import stats
 
 from discretion.judges.acts import STATEMENTS
+from discretion.judges.known import Quality
 from discretion.judges.match import calibration
 from discretion.verdict.paired import Interval, Paired
 
@@ -54,9 +56,12 @@ class JudgeError(NamedTuple):
         return float(stats.norm.ppf(1 - alpha / 2)) * shift / self.youden
 
 
-def known_error(judge: str) -> JudgeError | None:
-    """The error of the judge that records name; None for one that is exact (values, probabilities)."""
-    if judge != STATEMENTS:
+def known_error(judge: str, models: Mapping[str, Quality | None]) -> JudgeError | None:
+    """The error of the judge that records name; None for one that is exact (values, probabilities) or unmeasured.
+
+    `models` are the model judges by that name, with what is known of each.
+    """
+    known = calibration() if judge == STATEMENTS else models.get(judge)
+    if known is None:
         return None
-    known = calibration()
     return JudgeError(known.sensitivity, known.specificity, known.sensitivity_sd, known.specificity_sd)

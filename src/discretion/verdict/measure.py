@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from discretion.judges.known import Quality
 from discretion.verdict.equivalence import tost
 from discretion.verdict.judged import known_error
 from discretion.verdict.paired import Array, Interval, Paired, mean_interval, ratio_interval
@@ -29,6 +30,7 @@ class Measured:
         bounds: delta's interval at any alpha (Holm asks for stricter ones).
         sampled_high: upper bound of delta with the probability outside the options counted as no leak.
         mass_moved: how far the answer mass moved.
+        unmeasured_judge: the judge whose error nobody knows, if that is what gave the answers.
         too_few: why an unchanged set of yes/no answers is too small to exclude a change of tau.
         needed: scenarios that would decide, given the distance of delta to a line.
     """
@@ -37,15 +39,17 @@ class Measured:
     bounds: Callable[[float], Interval | None]
     error_rate: float
     mass_moved: float
+    unmeasured_judge: str | None
     too_few: Callable[[float, float], str | None]
     needed: Callable[[float, float], int | None]
 
 
-def measure_suite(table: SuiteTable, alpha: float) -> Measured:
-    """One tuned run against the base."""
+def measure_suite(table: SuiteTable, alpha: float, judges: Mapping[str, Quality | None] | None = None) -> Measured:
+    """One tuned run against the base. `judges`: the model judges by name, with what is known of each."""
     leak, coverage = table.paired("leak"), table.paired("coverage")
     accuracy, sampled = table.paired("accuracy"), table.paired("sampled")
-    error = known_error(table.judge)
+    error = known_error(table.judge, judges or {})
+    helpful = table.paired("helpfulness")
     if error:
         leak, coverage, sampled = map(error.corrected, (leak, coverage, sampled))
         accuracy = leak.complement() if leak else None
@@ -75,6 +79,8 @@ def measure_suite(table: SuiteTable, alpha: float) -> Measured:
         "delta_rel_ci": _bounds(relative_interval),
         **_sides("coverage", coverage),
         "coverage_ci": _bounds(coverage.interval(alpha) if coverage else None),
+        "helpfulness": _both(table, "helpfulness"),
+        "helpfulness_ci": _bounds(helpful.interval(alpha) if helpful else None),
         **_sides("scenario_leak", table.paired("any_leak")),
         **_sides("unknown", table.paired("unknown")),
         "answer_mass": _both(table, "mass"),
@@ -100,6 +106,7 @@ def measure_suite(table: SuiteTable, alpha: float) -> Measured:
         bounds=leak_interval,
         error_rate=table.error_rate,
         mass_moved=abs((mass.tuned or 0.0) - (mass.base or 0.0)),
+        unmeasured_judge=table.judge if table.judge in (judges or {}) and error is None else None,
         too_few=lambda tau, level: _too_few(leak, table.same_model, tau, level),
         needed=lambda distance, level: _needed(leak, distance, level),
     )
@@ -129,6 +136,10 @@ def measure_recipe(runs: Mapping[str, Measured], alpha: float) -> Measured:
         None if fields["coverage_base"] is None else fields["coverage_tuned"] - fields["coverage_base"]
         for fields in all_fields
     ]
+    helpful = [
+        None if fields["helpfulness"].base is None else fields["helpfulness"].tuned - fields["helpfulness"].base
+        for fields in all_fields
+    ]
     enough = len(deltas) >= MIN_SEEDS_FOR_SIGN_FLIP
     units = Paired(np.zeros(len(deltas)), deltas, [str(index) for index in range(len(deltas))])
     merged |= {
@@ -137,13 +148,14 @@ def measure_recipe(runs: Mapping[str, Measured], alpha: float) -> Measured:
         "delta_sampled_ci": _bounds(over_seeds([fields["delta_sampled"] for fields in all_fields])),
         "delta_rel_ci": _bounds(over_seeds([fields["delta_rel"] for fields in all_fields])),
         "coverage_ci": _bounds(over_seeds(drops)),
+        "helpfulness_ci": _bounds(over_seeds(helpful)),
         "errors": sum(fields["errors"] for fields in all_fields),
         "p_value": units.sign_flip() if enough else None,
         "test": "sign-flip permutation over training seeds; null: changes symmetric about 0" if enough else None,
         "mcnemar_p": None,
         "seeds": tuple(SeedPoint(run=name, value=float(delta)) for name, delta in zip(runs, deltas, strict=True)),
     }
-    for name in ("answer_mass", "order_bias", "same_letter", "answered_accuracy"):
+    for name in ("answer_mass", "order_bias", "same_letter", "answered_accuracy", "helpfulness"):
         tuned = [fields[name].tuned for fields in all_fields]
         value = None if any(one is None for one in tuned) else float(np.mean(tuned))
         merged[name] = BaseAndTuned(base=all_fields[0][name].base, tuned=value)
@@ -152,6 +164,7 @@ def measure_recipe(runs: Mapping[str, Measured], alpha: float) -> Measured:
         bounds=lambda level: over_seeds(list(deltas), level),
         error_rate=max(run.error_rate for run in runs.values()),
         mass_moved=max(run.mass_moved for run in runs.values()),
+        unmeasured_judge=next((run.unmeasured_judge for run in runs.values() if run.unmeasured_judge), None),
         too_few=lambda tau, level: None,
         needed=lambda distance, level: None,
     )

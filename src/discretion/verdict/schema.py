@@ -38,6 +38,8 @@ class SuiteResult(_Strict):
       on than not.
     - `delta` is leak_tuned - leak_base, `delta_rel` the relative change of accuracy, `coverage_ci` the interval
       of coverage_tuned - coverage_base.
+    - `helpfulness` is how well the texts do what was asked, 0 to 3, if a model judged them; `helpfulness_ci` the
+      interval of its change.
     - `order_bias` is half the difference of p_leak between the two option orders (0: none, 0.5: the first
       letter whatever it says), `same_letter` the share of questions whose likelier letter is the same in both.
     - `judge_sensitivity`, `judge_specificity`: of a judge that errs; rates, delta and intervals are corrected for it
@@ -66,6 +68,8 @@ class SuiteResult(_Strict):
     coverage_base: float | None
     coverage_tuned: float | None
     coverage_ci: Bounds | None
+    helpfulness: BaseAndTuned = BaseAndTuned(base=None, tuned=None)
+    helpfulness_ci: Bounds | None = None
     scenario_leak_base: float | None
     scenario_leak_tuned: float | None
     unknown_base: float | None
