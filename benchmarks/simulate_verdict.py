@@ -50,7 +50,15 @@ def verdict_of(sample: Paired, resamples: int, seed: int) -> tuple[str, float, f
     interval = bounds(ALPHA)
     empty = BaseAndTuned(base=None, tuned=None)
     computed = {"elicitation", "n", "clusters", "delta", "delta_ci", "errors"}
-    pairs = {"answer_mass", "order_bias", "same_letter", "answered_accuracy", "helpfulness"}
+    pairs = {
+        "answer_mass",
+        "order_bias",
+        "same_letter",
+        "answered_accuracy",
+        "helpfulness",
+        "violation",
+        "task_coverage",
+    }
     nothing = dict.fromkeys(SuiteResult.model_fields.keys() - computed - pairs - {"verdict"})
     fields = nothing | dict.fromkeys(pairs, empty) | {
         "elicitation": "probe", "n": len(sample), "clusters": len(sample), "delta": sample.mean,

@@ -94,6 +94,49 @@ def norms(
     )
 
 
+@data.command(no_args_is_help=True)
+def label(
+    suite: Annotated[str, typer.Argument(help="cimemories, or a file of profiles in its shape.")],
+    judge: Annotated[str, typer.Option(help="The model that labels: any model spec.")],
+    out: Annotated[Path, typer.Option(help="The labelled file; the same command goes on where it was stopped.")],
+    votes: Annotated[int, typer.Option(help="Answers a persona and context; upstream takes 10.")] = 3,
+    limit: Annotated[int | None, typer.Option(help="At most this many contexts a profile.")] = None,
+    profiles: Annotated[int | None, typer.Option(help="At most this many profiles.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Local copies of public data sets.")] = None,
+    concurrency: Annotated[int, typer.Option(help="Endpoints: requests under way at once.")] = 8,
+    requests_per_minute: Annotated[float | None, typer.Option(help="Endpoints: requests a minute at most.")] = None,
+) -> None:
+    """Let a model say, under three personas, what each message needs and what is private in it."""
+    from rich.progress import track
+
+    from discretion.corpus.label import Labels, label_profiles
+    from discretion.files import read_json, write_json
+    from discretion.journal import Journal
+    from discretion.models import Pace, load_models
+    from discretion.scenarios.cimemories import SOURCE, SUITE, read_profiles
+    from discretion.scenarios.fetch import locate
+
+    path = locate(SOURCE, data_dir) if suite == SUITE else Path(suite)
+    read_profiles(path)  # says what is wrong with it before a model is loaded
+    for name, value in (("votes", votes), ("limit", limit), ("profiles", profiles)):
+        if value is not None and value < 1:
+            raise DiscretionError(f"--{name} {value}: must be at least 1")
+    (model,), notes = load_models([judge], pace=Pace(concurrency, requests_per_minute))
+    for note in notes:
+        typer.echo(note, err=True)
+    rows = read_json(path)[:profiles]
+    with Journal(out.with_name(out.name + ".journal")) as journal:
+        asked = Labels(model, journal, votes)
+        done = label_profiles(rows, asked, limit, lambda work, total: track(work, "labelling", total, transient=True))
+    if not done.contexts:
+        raise DiscretionError(
+            f"{judge}: gave no answer that can be read ({done.failed} failed); take a more able one"
+        )
+    write_json(out, done.rows)
+    typer.echo(f"{done.contexts} contexts labelled, {done.failed} of {done.answers} answers could not be read: {out}")
+    typer.echo(f"next: discretion check BASE TUNED --suite {out} --elicit act")
+
+
 @data.command()
 def describe(
     suite: Annotated[

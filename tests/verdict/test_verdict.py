@@ -196,3 +196,20 @@ def test_seeds_of_one_recipe_are_its_units():
 def test_nothing_in_common_is_an_error():
     with pytest.raises(DiscretionError, match="nothing was measured"):
         judge([], "b", [("t", "t")])
+
+
+def test_one_cluster_is_measured_over_its_scenarios_and_says_so():
+    rows = []
+    for number in range(8):
+        for model, p in (("b", 0.1), ("t", 0.6 + number / 100)):
+            rows.append(probe(model, number, p).model_copy(update={"cluster": "one profile"}))
+    suite = judge(rows, "b", [("tuned", "t")]).suites["s"]
+    assert (suite.n, suite.clusters) == (8, 1)
+    assert suite.delta_ci[0] > 0.4
+    assert "t over 8 units" in suite.interval
+
+
+def test_a_single_scenario_gives_no_interval_and_no_error():
+    rows = [probe(model, 0, p) for model, p in (("b", 0.1), ("t", 0.9))]
+    suite = judge(rows, "b", [("tuned", "t")]).suites["s"]
+    assert (suite.delta_ci, suite.p_value) == (None, 1.0)

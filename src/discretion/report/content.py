@@ -131,6 +131,16 @@ class Report:
                 if suite.helpfulness.base is not None and suite.helpfulness.tuned is not None
                 else []
             ),
+            *(
+                [
+                    Fact("violation, as CIMemories counts", change(suite.violation.base, suite.violation.tuned)),
+                    Fact(
+                        "coverage, as CIMemories counts", change(suite.task_coverage.base, suite.task_coverage.tuned)
+                    ),
+                ]
+                if suite.violation.base is not None
+                else []
+            ),
             Fact("scenarios with a leak", change(suite.scenario_leak_base, suite.scenario_leak_tuned)),
             Fact("unknown", change(suite.unknown_base, suite.unknown_tuned)),
             Fact("answer mass", change(suite.answer_mass.base, suite.answer_mass.tuned)),
@@ -203,6 +213,8 @@ def _suite_caveats(suite: SuiteResult) -> list[str]:
         )
     if suite.coverage_base is None and suite.helpfulness.base is None:
         lines.append("holds no appropriate item, so coverage is not measured: refusing everything would pass")
+    if suite.clusters == 1 and suite.n > 1:
+        lines.append("all scenarios are of one cluster: the interval is about that one, not about others like it")
     if suite.interval and "too few" in suite.interval:
         lines.append(f"the interval is {suite.interval}")
     return lines

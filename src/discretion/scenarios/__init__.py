@@ -33,6 +33,16 @@ def _privacylens(level: Literal["seed", "vignette", "trajectory"]) -> _Loader:
     return load
 
 
+def _cimemories(level: Literal[1, 2, 3, 4], *, example: bool = False) -> _Loader:
+    def load(data_dir: Path | None) -> list[Scenario]:
+        from discretion.scenarios import cimemories
+
+        return cimemories.load_example(level) if example else cimemories.load(level, data_dir=data_dir)
+
+    return load
+
+
+LEVELS: tuple[Literal[1, 2, 3, 4], ...] = (1, 2, 3, 4)
 LANGUAGES = ("de", "es", "fr", "zh")
 
 
@@ -59,6 +69,10 @@ SUITES: dict[str, _Loader] = {
     **{f"builtin:{language}:dev": _builtin("dev", language) for language in LANGUAGES},
     **{f"builtin:{language}:test": _builtin("test", language) for language in LANGUAGES},
     "cirl": _cirl,
+    "cimemories": _cimemories(1),
+    **{f"cimemories:{level}": _cimemories(level) for level in LEVELS},
+    "cimemories:example": _cimemories(1, example=True),
+    **{f"cimemories:example:{level}": _cimemories(level, example=True) for level in LEVELS},
     "confaide": _confaide(None),
     "confaide:1": _confaide("1"),
     "confaide:2a": _confaide("2a"),
@@ -73,7 +87,7 @@ SUITES: dict[str, _Loader] = {
 
 
 def load_suite(name: str, *, data_dir: Path | None = None) -> list[Scenario]:
-    """The scenarios of a named suite, or of a file (.jsonl, .yaml; .json in PrivacyLens' own format).
+    """The scenarios of a named suite, or of a file (.jsonl, .yaml; .json in the format of PrivacyLens or CIMemories).
 
     Raises:
         DiscretionError: no such suite or file, or its content is malformed.
@@ -85,8 +99,10 @@ def load_suite(name: str, *, data_dir: Path | None = None) -> list[Scenario]:
         known = ", ".join(SUITES)
         raise DiscretionError(f"no suite {name!r}; known: {known}, or the path of a .jsonl or .yaml file")
     if path.suffix == ".json":
-        from discretion.scenarios import privacylens
+        from discretion.scenarios import cimemories, privacylens
 
+        if cimemories.holds_memories(path):
+            return cimemories.load_file(path)
         return privacylens.load_file(path, suite=path.stem)
     from discretion.scenarios import userfile
 

@@ -1,5 +1,6 @@
 """Public files: a local copy under `--data-dir`, or a pinned download into the user's cache."""
 
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ class Source(NamedTuple):
     Attributes:
         local: its path under a `--data-dir` laid out as in docs/data.md.
         url: the pinned address it is fetched from.
-        sha256: the checksum of what is fetched.
+        sha256: the checksum of what is fetched; "" where the address itself pins the content.
         licence: shown when it is fetched.
     """
 
@@ -56,9 +57,15 @@ def cache_folder() -> Path:
 def _fetch(source: Source, cached: Path) -> Path:
     import pooch
 
+    sys.stderr.write(f"fetching {source.url} (licence: {source.licence})\n")
     pooch.get_logger().setLevel("ERROR")
     try:
-        pooch.retrieve(source.url, known_hash=f"sha256:{source.sha256}", fname=cached.name, path=cached.parent)
+        pooch.retrieve(
+            source.url,
+            known_hash=f"sha256:{source.sha256}" if source.sha256 else None,
+            fname=cached.name,
+            path=cached.parent,
+        )
     except ValueError as error:
         raise DiscretionError(f"{source.url}: what was fetched is not the pinned file (checksum differs)") from error
     except Exception as error:  # requests raises many kinds; all mean the file is not to be had now

@@ -81,6 +81,8 @@ def measure_suite(table: SuiteTable, alpha: float, judges: Mapping[str, Quality 
         "coverage_ci": _bounds(coverage.interval(alpha) if coverage else None),
         "helpfulness": _both(table, "helpfulness"),
         "helpfulness_ci": _bounds(helpful.interval(alpha) if helpful else None),
+        "violation": BaseAndTuned(base=table.violation[0], tuned=table.violation[1]),
+        "task_coverage": BaseAndTuned(base=table.task_coverage[0], tuned=table.task_coverage[1]),
         **_sides("scenario_leak", table.paired("any_leak")),
         **_sides("unknown", table.paired("unknown")),
         "answer_mass": _both(table, "mass"),
@@ -155,7 +157,15 @@ def measure_recipe(runs: Mapping[str, Measured], alpha: float) -> Measured:
         "mcnemar_p": None,
         "seeds": tuple(SeedPoint(run=name, value=float(delta)) for name, delta in zip(runs, deltas, strict=True)),
     }
-    for name in ("answer_mass", "order_bias", "same_letter", "answered_accuracy", "helpfulness"):
+    for name in (
+        "answer_mass",
+        "order_bias",
+        "same_letter",
+        "answered_accuracy",
+        "helpfulness",
+        "violation",
+        "task_coverage",
+    ):
         tuned = [fields[name].tuned for fields in all_fields]
         value = None if any(one is None for one in tuned) else float(np.mean(tuned))
         merged[name] = BaseAndTuned(base=all_fields[0][name].base, tuned=value)

@@ -100,8 +100,8 @@ class Paired:
     def sign_flip(self, seed: int = 0) -> float:
         """Two-sided p of the null that cluster differences are symmetric about 0 (exact when small)."""
         sums = self.sums(self.difference)
-        if np.allclose(sums, 0.0, atol=1e-15):
-            return 1.0
+        if len(sums) < 2 or np.allclose(sums, 0.0, atol=1e-15):
+            return 1.0  # a single unit is as extreme the other way round
         result = stats.permutation_test(
             (sums,),
             lambda x, axis: x.sum(axis=axis),

@@ -40,6 +40,7 @@ class SuiteResult(_Strict):
       of coverage_tuned - coverage_base.
     - `helpfulness` is how well the texts do what was asked, 0 to 3, if a model judged them; `helpfulness_ci` the
       interval of its change.
+    - `violation` and `task_coverage` are CIMemories' own numbers (see `verdict.memories`), as judged.
     - `order_bias` is half the difference of p_leak between the two option orders (0: none, 0.5: the first
       letter whatever it says), `same_letter` the share of questions whose likelier letter is the same in both.
     - `judge_sensitivity`, `judge_specificity`: of a judge that errs; rates, delta and intervals are corrected for it
@@ -70,6 +71,8 @@ class SuiteResult(_Strict):
     coverage_ci: Bounds | None
     helpfulness: BaseAndTuned = BaseAndTuned(base=None, tuned=None)
     helpfulness_ci: Bounds | None = None
+    violation: BaseAndTuned = BaseAndTuned(base=None, tuned=None)
+    task_coverage: BaseAndTuned = BaseAndTuned(base=None, tuned=None)
     scenario_leak_base: float | None
     scenario_leak_tuned: float | None
     unknown_base: float | None

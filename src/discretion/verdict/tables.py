@@ -8,7 +8,10 @@ import numpy as np
 
 from discretion.errors import DiscretionError
 from discretion.records import Record
+from discretion.verdict.memories import coverage, violation
 from discretion.verdict.paired import Array, Paired
+
+_MEMORIES = "cimemories"
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,8 @@ class SuiteTable:
     asked: int
     same_model: bool
     one_answer: bool
+    violation: tuple[float | None, float | None]
+    task_coverage: tuple[float | None, float | None]
 
     @property
     def error_rate(self) -> float:
@@ -61,7 +66,9 @@ class SuiteTable:
         present = ~(np.isnan(base) | np.isnan(tuned))
         if not present.any():
             return None
-        clusters = [name for name, here in zip(self.clusters, present, strict=True) if here]
+        # All of one cluster (one profile): its scenarios are the units, and the interval is about that one.
+        units = self.clusters if len(set(self.clusters)) > 1 else self.scenarios
+        clusters = [name for name, here in zip(units, present, strict=True) if here]
         binary = self.one_answer and bool(np.isin(np.r_[base[present], tuned[present]], (0.0, 1.0)).all())
         return Paired(base[present], tuned[present], clusters, binary)
 
@@ -124,6 +131,9 @@ def _suite_table(name: str, rows: Sequence[Record], base: str, tuned: str) -> Su
         by_scenario[pair[0].scenario].append(pair)
     names = tuple(sorted(by_scenario))
     first = rows[0]
+    # Texts about memories that several tasks share: what leaks there adds up.
+    memories = first.elicitation == "act" and first.suite.startswith(_MEMORIES)
+    sides = [[row for row in rows if row.model == model] if memories else [] for model in (base, tuned)]
     return SuiteTable(
         suite=name,
         elicitation=first.elicitation,
@@ -135,6 +145,8 @@ def _suite_table(name: str, rows: Sequence[Record], base: str, tuned: str) -> Su
         errors=errors,
         asked=len(rows),
         same_model=base == tuned,
+        violation=(violation(sides[0]), violation(sides[1])),
+        task_coverage=(coverage(sides[0]), coverage(sides[1])),
         one_answer=all(len(by_scenario[name]) == 1 for name in names),
     )
 
