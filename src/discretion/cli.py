@@ -80,7 +80,11 @@ Samples = Annotated[int, typer.Option(help="Texts a scenario and seed (act, prot
 Seeds = Annotated[str, typer.Option(help="Seeds of drawn answers, separated by commas.")]
 Controls = Annotated[
     list[str] | None,
-    typer.Option("--control", help="questions, commonsenseqa or none. Repeatable. Default: all at hand."),
+    typer.Option(
+        "--control",
+        help="questions, commonsenseqa (default, if at hand), agentharm, xstest, strongreject (refusal; they write "
+        "texts) or none. Repeatable.",
+    ),
 ]
 DataDir = Annotated[Path | None, typer.Option(help="Local copies of public data sets, instead of pinned downloads.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, if there is one.")]

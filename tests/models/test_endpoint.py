@@ -15,7 +15,8 @@ from discretion.errors import DiscretionError
 from discretion.judges.acts import MatchJudge
 from discretion.models import Draft, Failure, Pace, Question, Sampling, load_models
 from discretion.models.address import parse_address
-from discretion.models.endpoint import DRAWN, EndpointModel
+from discretion.models.endpoint import EndpointModel
+from discretion.models.remote import DRAWN
 from discretion.records import RecordStore
 from discretion.scenarios import choose, load_suite
 

@@ -4,6 +4,12 @@
 |---------------|---------------------------------------------|---------------------------|---------------|
 | questions     | our own, knowledge and reasoning, 320       | 320 short forward passes  | yes           |
 | commonsenseqa | official dev set, 1,221                     | 1,221 short passes        | if at hand    |
+| agentharm     | refusal in talk: 44 harmful, 44 benign      | 88 texts of 64 tokens     | no            |
+| xstest        | refusal: 200 unsafe, 250 safe               | 450 texts                 | no            |
+| strongreject  | refusal: 313 forbidden                      | 313 texts                 | no            |
+
+The texts' controls are two each where there are harmful and harmless requests: a model that stops refusing anything
+and one that refuses everything must not look alike. See `controls.refusal`.
 """
 
 from collections.abc import Sequence
@@ -16,7 +22,8 @@ from discretion.errors import DiscretionError
 
 __all__ = ["CONTROLS", "Choice", "ControlPlan", "plan_controls"]
 
-CONTROLS = ("questions", "commonsenseqa")
+DEFAULTS = ("questions", "commonsenseqa")
+CONTROLS = (*DEFAULTS, "agentharm", "xstest", "strongreject")
 
 
 class ControlPlan(NamedTuple):
@@ -35,12 +42,12 @@ def plan_controls(names: Sequence[str] | None, data_dir: Path | None) -> Control
     Raises:
         DiscretionError: an unknown name, or a named control's data is not to be had.
     """
-    chosen = list(CONTROLS) if names is None else [name for name in names if name != "none"]
+    chosen = list(DEFAULTS) if names is None else [name for name in names if name != "none"]
     groups: list[Group] = []
     unmeasured: dict[str, str] = {}
     for name in chosen:
         try:
-            groups += plan_choices(name, _load(name, data_dir, asked_for=names is not None))
+            groups += _plan(name, data_dir, asked_for=names is not None)
         except DiscretionError as error:
             if names is not None:
                 raise
@@ -48,11 +55,14 @@ def plan_controls(names: Sequence[str] | None, data_dir: Path | None) -> Control
     return ControlPlan(groups, unmeasured)
 
 
-def _load(name: str, data_dir: Path | None, *, asked_for: bool) -> list[Choice]:
-    from discretion.controls import commonsenseqa, questions
+def _plan(name: str, data_dir: Path | None, *, asked_for: bool) -> list[Group]:
+    from discretion.controls import commonsenseqa, questions, refusal
 
     if name == "questions":
-        return questions.load()
+        return plan_choices(name, questions.load())
     if name == "commonsenseqa":
-        return commonsenseqa.load(data_dir=data_dir, download=asked_for)
+        return plan_choices(name, commonsenseqa.load(data_dir=data_dir, download=asked_for))
+    if name in refusal.NAMES:
+        found = refusal.load(name, data_dir)
+        return [group for control, requests in found.items() for group in refusal.plan_refusal(control, requests)]
     raise DiscretionError(f"no control {name!r}; known: {', '.join(CONTROLS)}, none")

@@ -1,10 +1,14 @@
 """Who is asked: `load_models` turns model specs into `Model`s."""
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from discretion.models._protocol import Draft, Failure, Model, Question, Sampling
-from discretion.models.address import Pace, parse_address
+from discretion.models.address import INSPECT, Address, Pace, parse_address
 from discretion.models.weights import EMBEDDED, parse_spec
+
+if TYPE_CHECKING:
+    from discretion.models.remote import RemoteModel
 
 __all__ = ["EMBEDDED", "Draft", "Failure", "Model", "Pace", "Question", "Sampling", "load_models"]
 
@@ -20,16 +24,15 @@ def load_models(
     Raises:
         DiscretionError: a spec names nothing, or a model cannot be loaded.
     """
-    addresses = [parse_address(spec) for spec in specs]
-    parsed = [parse_spec(spec) for spec, address in zip(specs, addresses, strict=True) if address is None]
+    addresses = {spec: parse_address(spec) for spec in specs if not spec.startswith(INSPECT)}
+    parsed = [parse_spec(spec) for spec in specs if spec in addresses and addresses[spec] is None]
     remote: dict[str, Model] = {}
     warnings: list[str] = []
-    if any(addresses):  # A server is asked first: it says at once if it is not there.
-        from discretion.models.endpoint import EndpointModel
-
-        served = {spec: EndpointModel(spec, at, pace) for spec, at in zip(specs, addresses, strict=True) if at}
-        remote |= served
-        warnings += [warning for model in served.values() for warning in model.warnings()]
+    for spec in specs:  # A server is asked first: it says at once if it is not there.
+        served = None if spec in remote else _served(spec, addresses.get(spec), pace)
+        if served is not None:
+            remote[spec] = served
+            warnings += served.warnings()
     local: Iterator[Model] = iter(())
     if parsed:
         from discretion.models.local import load_local
@@ -37,3 +40,15 @@ def load_models(
         models, more = load_local(parsed, device, dtype)
         local, warnings = iter(list[Model](models)), warnings + more
     return [remote[spec] if spec in remote else next(local) for spec in specs], warnings
+
+
+def _served(spec: str, address: Address | None, pace: Pace | None) -> "RemoteModel | None":
+    if spec.startswith(INSPECT):
+        from discretion.models.inspect import InspectModel
+
+        return InspectModel(spec, pace)
+    if address is not None:
+        from discretion.models.endpoint import EndpointModel
+
+        return EndpointModel(spec, address, pace)
+    return None

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from discretion.errors import DiscretionError
 
+INSPECT = "inspect:"
 OPENAI = "https://api.openai.com/v1"
 
 

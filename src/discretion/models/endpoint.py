@@ -1,51 +1,32 @@
 """Models behind OpenAI-compatible endpoints: OpenAI, Together, vLLM, SGLang, Ollama, llama.cpp, `transformers serve`.
 
-What a server lets us see differs. Where it gives log-probabilities, options are read from them; where it does not,
-from answers drawn at temperature 1 and parsed. Which of the two is part of the engine's name, so that no run mixes
-them and every report says it.
-
-A request that fails for good is a `Failure`, recorded as an error: it never counts as an answer, safe or not.
+See `remote` for how answers are read; here are the requests, and the patience that they need.
 """
 
 import contextlib
 import math
 import os
 import random
-import re
 import threading
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from email.utils import parsedate_to_datetime
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
 
 from discretion.errors import DiscretionError
-from discretion.files import digest
-from discretion.models._protocol import Draft, Failure, Question, Sampling
+from discretion.models._protocol import Failure, Sampling
 from discretion.models.address import OPENAI, Address, Pace
+from discretion.models.remote import ANSWER_TOKENS, RemoteModel, Reply
 
 TOP_LOGPROBS = 20  # the most that OpenAI's interface allows
-DRAWN = 16  # answers an option question is read from where there are no log-probabilities
 _ATTEMPTS = 7
 _LONGEST_WAIT = 120.0  # seconds; a Retry-After beyond it is a quota that will not come back soon
-_ABSENT = -100.0  # log-probability of an option that is not among the answers at all
-_UNKNOWN_WINDOW = 10**9
-_ANSWER_TOKENS = 4  # of a drawn answer: a bracket, a letter and what may surround them
-
-_In = TypeVar("_In")
-_Out = TypeVar("_Out")
 
 
-class EndpointModel:
-    """A model behind a server; see `Model`.
-
-    Its fingerprint is that of its address: nobody sees a server's weights, so a model that is exchanged behind its
-    name cannot be noticed. Lengths in tokens are estimates.
-    """
-
-    remote = True
+class EndpointModel(RemoteModel):
+    """A model behind a server; see `RemoteModel`."""
 
     def __init__(
         self,
@@ -61,11 +42,8 @@ class EndpointModel:
         Raises:
             DiscretionError: no answer, the key is refused, or the model is not there.
         """
-        self.name = name
-        self.fingerprint = digest([address.url, address.model])
-        self.at_once = 64
-        self.tokens_in = self.tokens_out = self.requests = 0
-        self._address, self._pace, self._sleep = address, pace or Pace(), sleep
+        super().__init__(name, [address.url, address.model], pace or Pace())
+        self._address, self._sleep = address, sleep
         self._gate = _Gate(self._pace.per_minute, sleep)
         self._count = threading.Lock()
         self._length_field = "max_tokens"
@@ -79,61 +57,17 @@ class EndpointModel:
             limits=httpx.Limits(max_connections=self._pace.concurrency),
             transport=transport,
         )
-        self.window = self._window()
+        self.window = self._window() or self.window
         self._connects = 2  # a wrong address should not take minutes to show
-        self._has_logprobs = self._sees_logprobs()
+        read = self._reads_options(self._sees_logprobs())
         self._connects = _ATTEMPTS
-        read = "option log-probabilities" if self._has_logprobs else f"options from {DRAWN} drawn answers"
         self.engine = f"endpoint/{address.url}/{read}"
 
-    def warnings(self) -> list[str]:
-        """What a user should know of how it is measured."""
-        found = []
-        if not self._has_logprobs:
-            found.append(
-                f"{self.name}: the server gives no log-probabilities; each question with options is read from "
-                f"{DRAWN} drawn answers"
-            )
-        return found
-
-    def count_tokens(self, prompt: str) -> int:
-        """An estimate: three bytes a token, more than most tokenizers need."""
-        return len(prompt.encode()) // 3 + 8
-
-    def option_logprobs(self, questions: Sequence[Question]) -> list[tuple[float, ...] | Failure]:
-        """See `Model.option_logprobs`."""
-        return self._each(self._options, questions)
-
-    def generate(self, drafts: Sequence[Draft]) -> list[str | Failure]:
-        """See `Model.generate`. Equal texts for equal calls as far as the server keeps to its seed."""
-        return self._each(lambda draft: _text(self._chat(draft.prompt, draft.sampling)), drafts)
-
-    def _each(self, ask: Callable[[_In], _Out | Failure], entries: Sequence[_In]) -> list[_Out | Failure]:
-        pool = ThreadPoolExecutor(self._pace.concurrency)
-        try:
-            answers = list(pool.map(ask, entries))
-        finally:
-            # Ctrl-C: what has not begun never will; what is under way ends by itself.
-            pool.shutdown(wait=False, cancel_futures=True)
-        failed = [answer for answer in answers if isinstance(answer, Failure)]
-        if entries and len(failed) == len(entries) and all(failure.unreachable for failure in failed):
-            raise DiscretionError(
-                f"{self.name}: {failed[0].reason}; what was recorded so far is kept, go on with --resume"
-            )
-        return answers
-
-    def _options(self, question: Question) -> tuple[float, ...] | Failure:
-        if self._has_logprobs:
-            return _from_top(self._chat(question.prompt, Sampling(1, 0.0, 0), logprobs=True), question.options)
-        counts = dict.fromkeys(question.options, 0)
-        for draw in range(DRAWN):
-            text = _text(self._chat(question.prompt, Sampling(_ANSWER_TOKENS, 1.0, draw)))
-            if isinstance(text, Failure):
-                return text
-            letter = re.match(r"\W*(\w+)\b", text)
-            if letter and letter[1] in counts:
-                counts[letter[1]] += 1
-        return tuple(math.log(count / DRAWN) if count else _ABSENT for count in counts.values())
+    def _ask(self, prompt: str, sampling: Sampling, logprobs: bool = False) -> Reply | Failure:
+        choice = self._chat(prompt, sampling, logprobs)
+        if isinstance(choice, Failure):
+            return choice
+        return Reply(_text(choice), _top(choice) if logprobs else None)
 
     def _chat(self, prompt: str, sampling: Sampling, logprobs: bool = False) -> dict[str, Any] | Failure:
         body: dict[str, Any] = {
@@ -209,8 +143,8 @@ class EndpointModel:
                 self.tokens_out += int(usage.get("completion_tokens") or 0)
         return dict(choice)
 
-    def _window(self) -> int:
-        """What the server says of it (vLLM: `max_model_len`, llama.cpp: `meta.n_ctx`), or no limit known to us."""
+    def _window(self) -> int | None:
+        """What the server says of it (vLLM: `max_model_len`, llama.cpp: `meta.n_ctx`), or None."""
         try:
             entries = self._client.get(f"{self._address.url}/models").json()["data"]
             for entry in entries:
@@ -220,7 +154,7 @@ class EndpointModel:
                         return window
         except (httpx.HTTPError, ValueError, LookupError, TypeError, AttributeError):
             pass
-        return _UNKNOWN_WINDOW
+        return None
 
     def _sees_logprobs(self) -> bool:
         """Tries a short question, with log-probabilities, then without, under either name of the length."""
@@ -228,10 +162,10 @@ class EndpointModel:
         refused = Failure("not asked")
         for self._length_field in ("max_tokens", "max_completion_tokens"):
             for logprobs in (True, False):
-                sampling = Sampling(1, 0.0, 0) if logprobs else Sampling(_ANSWER_TOKENS, 1.0, 0)
+                sampling = Sampling(1, 0.0, 0) if logprobs else Sampling(ANSWER_TOKENS, 1.0, 0)
                 answer = self._chat(prompt, sampling, logprobs)
                 if not isinstance(answer, Failure):
-                    return logprobs and not isinstance(_top(answer), Failure)
+                    return logprobs and _top(answer) is not None
                 if answer.unreachable:
                     raise DiscretionError(f"{self.name}: {answer.reason}")
                 refused = answer
@@ -255,9 +189,7 @@ class _Gate:
         self._sleep(at - now)
 
 
-def _text(choice: dict[str, Any] | Failure) -> str | Failure:
-    if isinstance(choice, Failure):
-        return choice
+def _text(choice: dict[str, Any]) -> str | Failure:
     message = choice["message"]
     # A refusal in a field of its own is an answer: it reveals nothing, and helps nobody.
     text = message.get("content") or message.get("refusal")
@@ -268,35 +200,13 @@ def _text(choice: dict[str, Any] | Failure) -> str | Failure:
     return "" if message.get("content") == "" else Failure("the answer has no text")
 
 
-def _top(choice: dict[str, Any] | Failure) -> list[tuple[str, float]] | Failure:
-    if isinstance(choice, Failure):
-        return choice
+def _top(choice: dict[str, Any]) -> list[tuple[str, float]] | None:
     try:
         first = choice["logprobs"]["content"][0]["top_logprobs"]
         found = [(str(entry["token"]), float(entry["logprob"])) for entry in first]
     except (LookupError, TypeError, ValueError):
-        return Failure("the answer has no log-probabilities")
-    if not found or any(math.isnan(value) for _, value in found):
-        return Failure("the answer has no log-probabilities")
-    return found
-
-
-def _from_top(choice: dict[str, Any] | Failure, options: Sequence[str]) -> tuple[float, ...] | Failure:
-    """An option that is not among the likeliest tokens is at most as likely as the last of those: its bound is taken.
-
-    If none is among them, none is an answer.
-    """
-    top = _top(choice)
-    if isinstance(top, Failure):
-        return top
-    mass = dict.fromkeys(options, 0.0)
-    for token, value in top:
-        if token.strip() in mass:
-            mass[token.strip()] += math.exp(value)
-    if not any(mass.values()):
-        return tuple(_ABSENT for _ in options)
-    bound = min(value for _, value in top)
-    return tuple(math.log(share) if share else max(bound, _ABSENT) for share in mass.values())
+        return None
+    return None if any(math.isnan(value) for _, value in found) else found or None
 
 
 def _retry_after(response: httpx.Response) -> float | None:

@@ -44,8 +44,6 @@ def parse_spec(text: str) -> Spec:
     """
     if not text.strip():
         raise DiscretionError("the model's name is empty")
-    if text.startswith("inspect:"):
-        raise DiscretionError(f"{text}: models by Inspect are not in this version; give a local model or an endpoint")
     base, at, adapter = text.partition("@")
     if at:
         if not base or not adapter:

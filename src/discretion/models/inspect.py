@@ -1,0 +1,103 @@
+"""Models by Inspect's providers (`inspect:PROVIDER/NAME`): Anthropic, Google, Bedrock and whatever else it knows.
+
+Inspect carries the requests and retries them; keys are read where it reads them (ANTHROPIC_API_KEY and so on).
+"""
+
+import asyncio
+import contextlib
+import threading
+from typing import Any
+
+from discretion.errors import DiscretionError
+from discretion.models._protocol import Failure, Sampling
+from discretion.models.address import INSPECT, Pace
+from discretion.models.remote import RemoteModel, Reply
+
+_TOP_LOGPROBS = 20
+_RETRIES = 6
+
+
+class InspectModel(RemoteModel):
+    """A model that Inspect reaches; see `RemoteModel`."""
+
+    def __init__(self, name: str, pace: Pace | None = None) -> None:
+        """Connect, and find out with one or two short questions whether log-probabilities are given.
+
+        Raises:
+            DiscretionError: Inspect is not installed, or has no such model, or the model does not answer.
+        """
+        try:
+            from inspect_ai.model import get_model
+        except ImportError as error:
+            raise DiscretionError(f'{name}: needs Inspect (pip install "discretion[inspect]")') from error
+        super().__init__(name, [INSPECT, name], pace or Pace())
+        if self._pace.per_minute:
+            raise DiscretionError(f"{name}: --requests-per-minute is for endpoints; --concurrency paces Inspect's")
+        # One loop for the model's whole life: its connections belong to the loop that opened them.
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, daemon=True).start()
+        try:
+            self._model = get_model(name.removeprefix(INSPECT))
+        except Exception as error:  # each provider raises its own kind
+            raise DiscretionError(f"{name}: {_line(error)}") from error
+        read = self._reads_options(self._sees_logprobs())
+        self.engine = f"{name}/{read}"
+
+    def _ask(self, prompt: str, sampling: Sampling, logprobs: bool = False) -> Reply | Failure:
+        try:
+            output = asyncio.run_coroutine_threadsafe(self._generate(prompt, sampling, logprobs), self._loop).result()
+            self.requests += 1
+            if output.usage:
+                self.tokens_in += output.usage.input_tokens
+                self.tokens_out += output.usage.output_tokens
+            if output.error or not output.choices:
+                return Failure(str(output.error or "the answer has no text"))
+            choice = output.choices[0]
+            text = choice.message.text
+            if not text and choice.stop_reason == "content_filter":
+                return Reply(Failure("withheld by the provider's content filter"))
+            return Reply(text, _top(choice) if logprobs else None)
+        except Exception as error:
+            return Failure(_line(error), unreachable=isinstance(error, OSError))
+
+    async def _generate(self, prompt: str, sampling: Sampling, logprobs: bool) -> Any:
+        from inspect_ai.model import GenerateConfig
+
+        config = GenerateConfig(
+            max_tokens=sampling.max_new_tokens,
+            temperature=sampling.temperature,
+            seed=sampling.seed % 2**31,
+            max_connections=self._pace.concurrency,
+            max_retries=_RETRIES,
+            timeout=round(self._pace.timeout),
+            logprobs=True if logprobs else None,
+            top_logprobs=_TOP_LOGPROBS if logprobs else None,
+        )
+        return await self._model.generate(prompt, config=config)
+
+    def _sees_logprobs(self) -> bool:
+        prompt = "Answer with the letter A or B only.\nA. Yes\nB. No\nAnswer:"
+        reply = self._ask(prompt, Sampling(1, 0.0, 0), logprobs=True)
+        if isinstance(reply, Reply) and not isinstance(reply.text, Failure) and reply.top:
+            return True
+        plain = self._ask(prompt, Sampling(16, 1.0, 0))
+        failure = plain if isinstance(plain, Failure) else plain.text
+        if isinstance(failure, Failure):
+            raise DiscretionError(f"{self.name}: {failure.reason}")
+        return False
+
+
+def _top(choice: Any) -> list[tuple[str, float]] | None:
+    if not choice.logprobs or not choice.logprobs.content:
+        return None
+    first = choice.logprobs.content[0].top_logprobs
+    return [(entry.token, entry.logprob) for entry in first] if first else None
+
+
+def _line(error: BaseException) -> str:
+    """The error in a line; some providers' are pages long and in colour."""
+    with contextlib.suppress(Exception):
+        from rich.text import Text
+
+        return " ".join(Text.from_ansi(str(error)).plain.split())[:200] or type(error).__name__
+    return type(error).__name__

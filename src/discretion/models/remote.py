@@ -1,0 +1,146 @@
+"""What all models have in common that are asked over a network, whoever carries the request.
+
+What a server lets us see differs. Where it gives log-probabilities, options are read from them; where it does not,
+from answers drawn at temperature 1 and parsed. Which of the two is part of the engine's name, so that no run mixes
+them and every report says it.
+
+A request that fails for good is a `Failure`, recorded as an error: it never counts as an answer, safe or not.
+"""
+
+import math
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple, TypeVar
+
+from discretion.errors import DiscretionError
+from discretion.files import digest
+from discretion.models._protocol import Draft, Failure, Question, Sampling
+from discretion.models.address import Pace
+
+DRAWN = 16  # answers an option question is read from where there are no log-probabilities
+ANSWER_TOKENS = 4  # of a drawn answer: a bracket, a letter and what may surround them
+_ABSENT = -100.0  # log-probability of an option that is not among the answers at all
+_UNKNOWN_WINDOW = 10**9
+
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
+
+
+class Reply(NamedTuple):
+    """An answer: its text, and the likeliest first tokens with their log-probabilities, if they are given."""
+
+    text: str | Failure
+    top: Sequence[tuple[str, float]] | None = None
+
+
+class RemoteModel(ABC):
+    """A model behind a network; see `Model`.
+
+    Its fingerprint is that of its address: nobody sees a server's weights, so a model that is exchanged behind its
+    name cannot be noticed. Lengths in tokens are estimates.
+
+    Attributes:
+        requests, tokens_in, tokens_out: what was asked so far, as the server counts.
+    """
+
+    remote = True
+
+    def __init__(self, name: str, address: Sequence[str], pace: Pace) -> None:
+        self.name = name
+        self.fingerprint = digest(list(address))
+        self.engine = ""  # known when the server has answered once
+        self.window = _UNKNOWN_WINDOW
+        self.at_once = 64
+        self.tokens_in = self.tokens_out = self.requests = 0
+        self._pace = pace
+        self._has_logprobs = False
+
+    @abstractmethod
+    def _ask(self, prompt: str, sampling: Sampling, logprobs: bool = False) -> Reply | Failure:
+        """Put one prompt to the model. Called from several threads at once."""
+
+    def _reads_options(self, has_logprobs: bool) -> str:
+        """Remember how options are read; returns it in words, for the engine's name."""
+        self._has_logprobs = has_logprobs
+        return "option log-probabilities" if has_logprobs else f"options from {DRAWN} drawn answers"
+
+    def warnings(self) -> list[str]:
+        """What a user should know of how it is measured."""
+        if self._has_logprobs:
+            return []
+        return [
+            f"{self.name}: the server gives no log-probabilities; each question with options is read from "
+            f"{DRAWN} drawn answers"
+        ]
+
+    def count_tokens(self, prompt: str) -> int:
+        """An estimate: see `estimate_tokens`."""
+        return estimate_tokens(prompt)
+
+    def option_logprobs(self, questions: Sequence[Question]) -> list[tuple[float, ...] | Failure]:
+        """See `Model.option_logprobs`."""
+        return self._each(self._options, questions)
+
+    def generate(self, drafts: Sequence[Draft]) -> list[str | Failure]:
+        """See `Model.generate`. Equal texts for equal calls as far as the server keeps to its seed."""
+        return self._each(self._write, drafts)
+
+    def _each(self, ask: Callable[[_In], _Out | Failure], entries: Sequence[_In]) -> list[_Out | Failure]:
+        pool = ThreadPoolExecutor(self._pace.concurrency)
+        try:
+            answers = list(pool.map(ask, entries))
+        finally:
+            # Ctrl-C: what has not begun never will; what is under way ends by itself.
+            pool.shutdown(wait=False, cancel_futures=True)
+        failed = [answer for answer in answers if isinstance(answer, Failure)]
+        if entries and len(failed) == len(entries) and all(failure.unreachable for failure in failed):
+            raise DiscretionError(
+                f"{self.name}: {failed[0].reason}; what was recorded so far is kept, go on with --resume"
+            )
+        return answers
+
+    def _write(self, draft: Draft) -> str | Failure:
+        reply = self._ask(draft.prompt, draft.sampling)
+        return reply if isinstance(reply, Failure) else reply.text
+
+    def _options(self, question: Question) -> tuple[float, ...] | Failure:
+        if self._has_logprobs:
+            reply = self._ask(question.prompt, Sampling(1, 0.0, 0), logprobs=True)
+            if isinstance(reply, Failure):
+                return reply
+            return (
+                Failure("the answer has no log-probabilities")
+                if not reply.top
+                else _read(reply.top, question.options)
+            )
+        counts = dict.fromkeys(question.options, 0)
+        for draw in range(DRAWN):
+            text = self._write(Draft(question.prompt, Sampling(ANSWER_TOKENS, 1.0, draw)))
+            if isinstance(text, Failure):
+                return text
+            letter = re.match(r"\W*(\w+)\b", text)
+            if letter and letter[1] in counts:
+                counts[letter[1]] += 1
+        return tuple(math.log(count / DRAWN) if count else _ABSENT for count in counts.values())
+
+
+def estimate_tokens(prompt: str) -> int:
+    """Three bytes a token, more than most tokenizers need."""
+    return len(prompt.encode()) // 3 + 8
+
+
+def _read(top: Sequence[tuple[str, float]], options: Sequence[str]) -> tuple[float, ...]:
+    """An option that is not among the likeliest tokens is at most as likely as the last of those: its bound is taken.
+
+    If none is among them, none is an answer.
+    """
+    mass = dict.fromkeys(options, 0.0)
+    for token, value in top:
+        if token.strip() in mass:
+            mass[token.strip()] += math.exp(value)
+    if not any(mass.values()):
+        return tuple(_ABSENT for _ in options)
+    bound = min(value for _, value in top)
+    return tuple(math.log(share) if share else max(bound, _ABSENT) for share in mass.values())
