@@ -83,7 +83,7 @@ Controls = Annotated[
     typer.Option(
         "--control",
         help="questions, commonsenseqa (default, if at hand), agentharm, xstest, strongreject (refusal; they write "
-        "texts) or none. Repeatable.",
+        "texts), inspect:BASE.eval,TUNED.eval (scores of Inspect's logs) or none. Repeatable.",
     ),
 ]
 DataDir = Annotated[Path | None, typer.Option(help="Local copies of public data sets, instead of pinned downloads.")]
@@ -362,12 +362,18 @@ def compare(
 @app.command(no_args_is_help=True)
 def report(
     run: Annotated[Path, typer.Argument(help="A run's folder.")],
+    inspect: Annotated[
+        Path | None, typer.Option(help="Also write it as logs of Inspect into this folder (needs [inspect]).")
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Write every report of a stored run anew, without a model. Exits 0 whatever the verdict."""
     from discretion import gate
 
+    if inspect is not None:
+        paths = gate.export(run, inspect)
+        _say(f"{len(paths)} logs in {inspect}; see them with: inspect view --log-dir {inspect}")
     _show(gate.rebuild(run), as_json, quiet, run)
 
 

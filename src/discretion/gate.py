@@ -13,6 +13,7 @@ from typing import Any
 from discretion.controls import ControlPlan, plan_controls
 from discretion.elicit import MAX_NEW_TOKENS, PROTOCOLS, STYLES, Group, Progress, ask_all, plan_act, plan_probe
 from discretion.elicit.act import Judge
+from discretion.elicit.plan import Outcome
 from discretion.elicit.probe import Protocol
 from discretion.elicit.wording import PromptStyle
 from discretion.errors import DiscretionError
@@ -213,6 +214,53 @@ def compare(
     return _conclude(merged, records, limits, folder_out)
 
 
+def export(folder: PathLike, out: PathLike) -> list[Path]:
+    """A stored run as logs of Inspect, one for each model and suite; returns their paths.
+
+    Raises:
+        DiscretionError: no finished run there, Inspect is not installed, or the logs are there already.
+    """
+    from discretion.bridge.export import export as write
+
+    info, records = load_run(Path(folder))
+    when = (Path(folder) / "records.jsonl").stat().st_mtime
+    return write(info, records, _prompts(info), Path(out), when)
+
+
+def _prompts(info: RunInfo) -> dict[str, str]:
+    """What the run asked, by `Record.question`, as far as its data is at hand."""
+    known = {entry.name for entry in fields(Settings)}
+    try:
+        given = {name: value for name, value in info.arguments.items() if name in known}
+        given["data_dir"] = Path(given["data_dir"]) if given.get("data_dir") else None
+        asked = Settings(**given)
+        chosen = [_choose(name, asked) for name in asked.suites]
+        judging: Judge = _Named(info.judge.name, info.judge.question == "single") if info.judge else MatchJudge()
+        plan = _plan(chosen, plan_controls(_split(asked.controls)[0], asked.data_dir), asked, judging)
+    except (DiscretionError, TypeError):
+        return {}
+    return {
+        question: ask.prompt
+        for group in plan.groups + plan.controls.groups
+        for ask in group.asks
+        for question in group.questions(ask)
+    }
+
+
+@dataclass
+class _Named:
+    """A judge of a run that is over: nothing is left of it but what its records say."""
+
+    called: str
+    whole: bool
+
+    def name(self, _: Scenario) -> str:
+        return self.called
+
+    def __call__(self, scenario: Scenario, text: str) -> Sequence[Outcome]:
+        raise NotImplementedError("this run is over")
+
+
 def rebuild(folder: PathLike) -> Report:
     """Every report of a stored run anew from its records, without a model.
 
@@ -236,7 +284,8 @@ def _observe(
     limits: Thresholds | None = None,
 ) -> tuple[RunInfo, list[Record]]:
     chosen = [_choose(name, asked) for name in asked.suites]
-    controls = plan_controls(asked.controls, asked.data_dir)
+    asks, logs = _split(asked.controls)
+    controls = plan_controls(asks, asked.data_dir)
     records_file = prepare(folder, resume=resume)
     pace = Pace(asked.concurrency, asked.requests_per_minute)
     others = [] if asked.judge in {MATCH, SELF} else [asked.judge]
@@ -244,6 +293,7 @@ def _observe(
     models = loaded[: len(names)]
     judging = _model_judge(asked, models, loaded)
     plan = _plan(chosen, controls, asked, judging or MatchJudge())
+    logged = _logged(logs, models)
     arguments = _arguments(names, asked, limits)
     groups = plan.groups + plan.controls.groups
     info = RunInfo(
@@ -256,7 +306,7 @@ def _observe(
         ),
         data=plan.data,
         seeds=tuple(asked.seeds),
-        planned_records=_count(groups, models),
+        planned_records=_count(groups, models) + len(logged),
         unmeasured=plan.controls.unmeasured,
         notes=tuple(notes),
         judge=judging.entry() if judging else None,
@@ -267,6 +317,10 @@ def _observe(
             judging.journal = stack.enter_context(Journal(folder / "judge.jsonl"))
         save_info(folder, info)
         records = ask_all(models, groups, store, progress, skip_long=asked.skip_long)
+        for record in logged:
+            if record.group not in store:
+                store.append([record])
+        records += logged
     return info, records
 
 
@@ -313,6 +367,22 @@ def _plan(suites: Sequence[_Chosen], controls: ControlPlan, asked: Settings, jud
         entry = data.setdefault(group.suite, {"control": group.suite, "questions": 0})
         entry["questions"] += 1
     return _Plan(groups, controls, data)
+
+
+def _split(controls: Sequence[str] | None) -> tuple[Sequence[str] | None, list[str]]:
+    """Controls that are asked, and logs of Inspect that hold others."""
+    if controls is None:
+        return None, []
+    logs = [name for name in controls if name.startswith("inspect:")]
+    return [name for name in controls if name not in logs] or (["none"] if logs else controls), logs
+
+
+def _logged(logs: Sequence[str], models: Sequence[Model]) -> list[Record]:
+    if not logs:
+        return []
+    from discretion.bridge.logs import log_records
+
+    return log_records(logs, models)
 
 
 def _model_judge(asked: Settings, models: Sequence[Model], loaded: Sequence[Model]) -> ModelJudge | None:

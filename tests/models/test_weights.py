@@ -20,7 +20,6 @@ def test_an_adapter_folder_knows_its_base(adapter, tiny):
         ("", "empty"),
         ("no-such-model", "no such model"),
         ("missing.gguf", "no such model"),
-        ("inspect:mockllm/model", "not in this version"),
         ("{tiny}@", "BASE@ADAPTER"),
         ("{tiny}@/no/such/folder", "no such adapter folder"),
         ("{adapter}@{adapter}", "is an adapter"),

@@ -132,7 +132,11 @@ def _records(
 ) -> list[Record]:
     if length > model.window:
         failed = Outcome(error=f"{length} tokens exceed the window of {model.window}")
-        return [_record(group, model, key, ask, part, failed, None) for ask in group.asks for part in ask.parts]
+        return [
+            record
+            for ask in group.asks
+            for record in _of_ask(group, model, key, ask, [failed] * len(ask.parts), None)
+        ]
     records = []
     for ask, text, chosen in zip(group.asks, texts, logprobs, strict=True):
         answer = chosen if ask.read_options else text
@@ -145,19 +149,27 @@ def _records(
             assert ask.read_options is not None
             assert answer is not None
             outcomes = [ask.read_options(answer)]
-        for place, (part, outcome) in enumerate(zip(ask.parts, outcomes, strict=True)):
-            # One copy of a text that many items share.
-            written = answer if isinstance(answer, str) and not place else None
-            records.append(_record(group, model, key, ask, part, outcome, written))
+        # One copy of a text that many items share.
+        records += _of_ask(group, model, key, ask, outcomes, answer if isinstance(answer, str) else None)
     return records
 
 
+def _of_ask(
+    group: Group, model: Model, key: str, ask: Ask, outcomes: Sequence[Outcome], text: str | None
+) -> list[Record]:
+    parts = zip(ask.parts, group.questions(ask), outcomes, strict=True)
+    return [
+        _record(group, model, key, ask, part, question, outcome, None if place else text)
+        for place, (part, question, outcome) in enumerate(parts)
+    ]
+
+
 def _record(
-    group: Group, model: Model, key: str, ask: Ask, part: Labels, outcome: Outcome, text: str | None
+    group: Group, model: Model, key: str, ask: Ask, part: Labels, question: str, outcome: Outcome, text: str | None
 ) -> Record:
     return Record(
         key=digest([key, ask.identity, dict(part)]),
-        question=digest([ask.identity, group.suite, group.condition, group.scenario, dict(part)]),
+        question=question,
         group=key,
         group_size=group.size,
         suite=group.suite,

@@ -91,6 +91,11 @@ class Group:
         """Whether it asks for texts."""
         return any(ask.sampling for ask in self.asks)
 
+    def questions(self, ask: Ask) -> list[str]:
+        """The names of one ask's records whatever the model; answers are paired on them."""
+        labels = [self.suite, self.condition, self.scenario]
+        return [digest([ask.identity, *labels, dict(part)]) for part in ask.parts]
+
     def key(self, model: str, engine: str) -> str:
         """The group's name in the records of one model."""
         labels = [self.suite, self.condition, self.scenario, self.cluster]
