@@ -110,6 +110,10 @@ JudgeQuestion = Annotated[
 ]
 Concurrency = Annotated[int, typer.Option(help="Endpoints: requests under way at once.")]
 PerMinute = Annotated[float | None, typer.Option(help="Endpoints: requests a minute at most.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be asked, and what it costs; ask nothing.")]
+PriceOption = Annotated[
+    str | None, typer.Option("--price", help="IN,OUT: dollars for a million tokens, for --dry-run and the bill.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print verdict.json and nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the verdict alone.")]
 Tau = Annotated[float, typer.Option(help="A rise of the leak above this is a collapse.")]
@@ -163,11 +167,14 @@ def check(
     judge_question: JudgeQuestion = QuestionKind.leakage,
     concurrency: Concurrency = 8,
     requests_per_minute: PerMinute = None,
+    dry_run: DryRun = False,
+    price: PriceOption = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Did tuning make the model leak more? Exit code 0 preserved, 1 flagged, 2 error, 3 inconclusive."""
     from discretion import gate
+    from discretion.estimate import parse_price
 
     settings = _settings(
         seeds,
@@ -188,6 +195,10 @@ def check(
         concurrency=concurrency,
         requests_per_minute=requests_per_minute,
     )
+    rates = parse_price(price)
+    if dry_run:
+        _tell(gate.dry_run([base, tuned], **settings), rates)
+        return
     with _progress(as_json or quiet) as bar:
         report = gate.check(
             base,
@@ -200,6 +211,7 @@ def check(
             alpha=alpha,
             **settings,
         )
+    _bill(report.info, rates)
     _finish(report, as_json, quiet, out)
 
 
@@ -227,11 +239,14 @@ def evaluate(
     judge_question: JudgeQuestion = QuestionKind.leakage,
     concurrency: Concurrency = 8,
     requests_per_minute: PerMinute = None,
+    dry_run: DryRun = False,
+    price: PriceOption = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Ask one model and keep its answers; `discretion compare` judges two such runs."""
     from discretion import gate
+    from discretion.estimate import parse_price
 
     settings = _settings(
         seeds,
@@ -252,8 +267,13 @@ def evaluate(
         concurrency=concurrency,
         requests_per_minute=requests_per_minute,
     )
+    rates = parse_price(price)
+    if dry_run:
+        _tell(gate.dry_run([model], **settings), rates)
+        return
     with _progress(as_json or quiet) as bar:
         info = gate.evaluate(model, out=out, resume=resume, progress=bar, **settings)
+    _bill(info, rates)
     if as_json:
         typer.echo(info.model_dump_json(indent=2))
     elif not quiet:
@@ -439,6 +459,29 @@ def _settings(seeds: str, **given: Any) -> dict[str, Any]:
     except ValueError as error:
         raise DiscretionError(f"--seeds {seeds}: whole numbers separated by commas, such as 0,1,2") from error
     return {**given, "seeds": numbers}
+
+
+def _tell(work: Any, price: Any) -> None:
+    """What a dry run found, a line for each model."""
+    for part in work:
+        cost = f", ${part.cost(price):,.2f} at most" if price else ""
+        typer.echo(
+            f"{part.model}: {part.requests:,} requests, about {part.tokens_in:,} tokens in, at most "
+            f"{part.tokens_out:,} out{cost}"
+        )
+    typer.echo("where a server gives no log-probabilities, questions with options take 16 requests each")
+    if not price:
+        typer.echo("--price IN,OUT (dollars for a million tokens) shows what endpoints cost")
+
+
+def _bill(info: Any, price: Any) -> None:
+    """What the servers counted."""
+    from discretion.estimate import Work
+
+    for name, used in info.usage.items():
+        work = Work(name, used["requests"], used["tokens_in"], used["tokens_out"])
+        cost = f", ${work.cost(price):,.2f}" if price else ""
+        _say(f"{name}: {work.requests:,} requests, {work.tokens_in:,} tokens in, {work.tokens_out:,} out{cost}")
 
 
 def _progress(silent: bool) -> Any:

@@ -4,7 +4,7 @@
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -17,12 +17,14 @@ from discretion.elicit.plan import Outcome
 from discretion.elicit.probe import Protocol
 from discretion.elicit.wording import PromptStyle
 from discretion.errors import DiscretionError
+from discretion.estimate import Work, estimate, estimate_judge
 from discretion.files import digest
 from discretion.journal import Journal
 from discretion.judges.acts import MatchJudge
 from discretion.judges.known import find_quality
 from discretion.judges.llm import QUESTIONS, ModelJudge, QuestionKind
 from discretion.models import Model, Pace, load_models
+from discretion.models.remote import RemoteModel
 from discretion.records import Record, RecordStore
 from discretion.report import Report, write_reports
 from discretion.run import (
@@ -31,6 +33,7 @@ from discretion.run import (
     command_line,
     load_run,
     prepare,
+    read_usage,
     refuse_other_settings,
     save_info,
     versions,
@@ -214,6 +217,23 @@ def compare(
     return _conclude(merged, records, limits, folder_out)
 
 
+def dry_run(names: Sequence[str], **settings: Any) -> list[Work]:
+    """What a run would ask of each model and of its judge; nothing is loaded, asked or written.
+
+    Raises:
+        DiscretionError: bad input.
+    """
+    asked = Settings(**settings)
+    chosen = [_choose(name, asked) for name in asked.suites]
+    plan = _plan(chosen, plan_controls(_split(asked.controls)[0], asked.data_dir), asked, MatchJudge())
+    groups = plan.groups + plan.controls.groups
+    work = [estimate(name, groups) for name in dict.fromkeys(names)]
+    if asked.judge != MATCH:
+        judge = names[0] if asked.judge == SELF else asked.judge
+        work.append(estimate_judge(judge, groups, asked.judge_question, len(set(names))))
+    return work
+
+
 def export(folder: PathLike, out: PathLike) -> list[Path]:
     """A stored run as logs of Inspect, one for each model and suite; returns their paths.
 
@@ -312,6 +332,7 @@ def _observe(
         judge=judging.entry() if judging else None,
     )
     refuse_other_settings(folder, info)
+    used = read_usage(folder) if resume else {}
     with RecordStore(records_file) as store, ExitStack() as stack:
         if judging:
             judging.journal = stack.enter_context(Journal(folder / "judge.jsonl"))
@@ -321,6 +342,8 @@ def _observe(
             if record.group not in store:
                 store.append([record])
         records += logged
+    info = info.model_copy(update={"usage": _usage(used, loaded)})
+    save_info(folder, info)
     return info, records
 
 
@@ -367,6 +390,16 @@ def _plan(suites: Sequence[_Chosen], controls: ControlPlan, asked: Settings, jud
         entry = data.setdefault(group.suite, {"control": group.suite, "questions": 0})
         entry["questions"] += 1
     return _Plan(groups, controls, data)
+
+
+def _usage(before: Mapping[str, Mapping[str, int]], models: Sequence[Model]) -> dict[str, dict[str, int]]:
+    """What servers counted, added to what they counted before a resume."""
+    total = {name: dict(counts) for name, counts in before.items()}
+    for model in {model.fingerprint: model for model in models if isinstance(model, RemoteModel)}.values():
+        counts = {"requests": model.requests, "tokens_in": model.tokens_in, "tokens_out": model.tokens_out}
+        known = total.get(model.name, {})
+        total[model.name] = {name: known.get(name, 0) + count for name, count in counts.items()}
+    return total
 
 
 def _split(controls: Sequence[str] | None) -> tuple[Sequence[str] | None, list[str]]:

@@ -30,7 +30,10 @@ class ModelEntry(BaseModel):
 
 
 class RunInfo(BaseModel):
-    """`run.json`: how to get the run again, and what its records are of."""
+    """`run.json`: how to get the run again, and what its records are of.
+
+    `usage` is what servers counted (requests, tokens in and out), by model; a killed run's last part is not in it.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -44,6 +47,7 @@ class RunInfo(BaseModel):
     unmeasured: dict[str, str]
     notes: tuple[str, ...] = ()
     judge: JudgeEntry | None = None
+    usage: dict[str, dict[str, int]] = {}
 
     def model(self, *roles: str) -> ModelEntry:
         """The model that has one of these roles, the first named first.
@@ -94,6 +98,11 @@ def prepare(folder: Path, *, resume: bool) -> Path:
 def save_info(folder: Path, info: RunInfo) -> None:
     """Write `run.json`."""
     write_json(folder / "run.json", info.model_dump(mode="json"))
+
+
+def read_usage(folder: Path) -> dict[str, dict[str, int]]:
+    """What the servers counted for the run that is there; nothing if there is none."""
+    return _read_info(folder).usage if (folder / "run.json").is_file() else {}
 
 
 def refuse_other_settings(folder: Path, info: RunInfo) -> None:

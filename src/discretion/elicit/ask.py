@@ -108,7 +108,9 @@ def _answers(
 ) -> Iterator[tuple[str, list[Record]]]:
     if all(key in store for _, key in wanted):
         return
-    # Those that are stored are written again beside the missing ones: a batch's digits depend on who is in it.
+    if model.remote:  # each answer stands by itself, and may have been paid for
+        wanted = [(group, key) for group, key in wanted if key not in store]
+    # Here, those that are stored are written again beside the missing ones: digits depend on who is in a batch.
     fits = {key for _, key in wanted if lengths.get(key, 0) <= model.window}
     drafts = [ask.draft for group, key in wanted if key in fits for ask in group.asks if ask.sampling]
     texts = iter(model.generate(drafts) if drafts else [])
