@@ -213,3 +213,15 @@ def test_a_single_scenario_gives_no_interval_and_no_error():
     rows = [probe(model, 0, p) for model, p in (("b", 0.1), ("t", 0.9))]
     suite = judge(rows, "b", [("tuned", "t")]).suites["s"]
     assert (suite.delta_ci, suite.p_value) == (None, 1.0)
+
+
+def test_the_share_of_scenarios_with_a_leak_has_its_own_interval():
+    rows = []
+    for number in range(40):
+        rows += [probe("b", number, 0.1), probe("t", number, 0.9 if number % 2 else 0.2)]
+    suite = judge(rows, "b", [("tuned", "t")]).suites["s"]
+    assert (suite.scenario_leak_base, suite.scenario_leak_tuned) == (0.0, 0.5)
+    low, high = suite.scenario_leak_ci
+    assert 0.3 < low < 0.5 < high < 0.7
+    seeds = judge(rows, "b", [("one", "t"), ("two", "t")]).suites["s"]
+    assert seeds.scenario_leak_ci == (0.5, 0.5)

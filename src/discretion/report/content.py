@@ -142,6 +142,7 @@ class Report:
                 else []
             ),
             Fact("scenarios with a leak", change(suite.scenario_leak_base, suite.scenario_leak_tuned)),
+            Fact("difference of that", bounds(suite.scenario_leak_ci) or "not measured"),
             Fact("unknown", change(suite.unknown_base, suite.unknown_tuned)),
             Fact("answer mass", change(suite.answer_mass.base, suite.answer_mass.tuned)),
             Fact("order bias", change(suite.order_bias.base, suite.order_bias.tuned)),

@@ -49,7 +49,7 @@ def measure_suite(table: SuiteTable, alpha: float, judges: Mapping[str, Quality 
     leak, coverage = table.paired("leak"), table.paired("coverage")
     accuracy, sampled = table.paired("accuracy"), table.paired("sampled")
     error = known_error(table.judge, judges or {})
-    helpful = table.paired("helpfulness")
+    helpful, any_leak = table.paired("helpfulness"), table.paired("any_leak")
     if error:
         leak, coverage, sampled = map(error.corrected, (leak, coverage, sampled))
         accuracy = leak.complement() if leak else None
@@ -83,7 +83,8 @@ def measure_suite(table: SuiteTable, alpha: float, judges: Mapping[str, Quality 
         "helpfulness_ci": _bounds(helpful.interval(alpha) if helpful else None),
         "violation": BaseAndTuned(base=table.violation[0], tuned=table.violation[1]),
         "task_coverage": BaseAndTuned(base=table.task_coverage[0], tuned=table.task_coverage[1]),
-        **_sides("scenario_leak", table.paired("any_leak")),
+        **_sides("scenario_leak", any_leak),
+        "scenario_leak_ci": _bounds(any_leak.interval(alpha) if any_leak else None),
         **_sides("unknown", table.paired("unknown")),
         "answer_mass": _both(table, "mass"),
         "order_bias": _both(table, "order_bias"),
@@ -151,6 +152,9 @@ def measure_recipe(runs: Mapping[str, Measured], alpha: float) -> Measured:
         "delta_rel_ci": _bounds(over_seeds([fields["delta_rel"] for fields in all_fields])),
         "coverage_ci": _bounds(over_seeds(drops)),
         "helpfulness_ci": _bounds(over_seeds(helpful)),
+        "scenario_leak_ci": _bounds(
+            over_seeds([fields["scenario_leak_tuned"] - fields["scenario_leak_base"] for fields in all_fields])
+        ),
         "errors": sum(fields["errors"] for fields in all_fields),
         "p_value": units.sign_flip() if enough else None,
         "test": "sign-flip permutation over training seeds; null: changes symmetric about 0" if enough else None,

@@ -35,7 +35,7 @@ class SuiteResult(_Strict):
       probability outside them counted as no leak.
     - `answered_accuracy` leaves unknown answers out, as the paper counts.
     - `scenario_leak` is the share of scenarios in which at least one inappropriate item is more likely passed
-      on than not.
+      on than not, as judged; `scenario_leak_ci` is the interval of its change.
     - `delta` is leak_tuned - leak_base, `delta_rel` the relative change of accuracy, `coverage_ci` the interval
       of coverage_tuned - coverage_base.
     - `helpfulness` is how well the texts do what was asked, 0 to 3, if a model judged them; `helpfulness_ci` the
@@ -75,6 +75,7 @@ class SuiteResult(_Strict):
     task_coverage: BaseAndTuned = BaseAndTuned(base=None, tuned=None)
     scenario_leak_base: float | None
     scenario_leak_tuned: float | None
+    scenario_leak_ci: Bounds | None = None
     unknown_base: float | None
     unknown_tuned: float | None
     answer_mass: BaseAndTuned
