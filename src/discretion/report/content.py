@@ -108,7 +108,7 @@ class Report:
         if all(suite.coverage_base is None for suite in verdict.suites.values()):
             steps.append("add --suite builtin: it shows coverage, which a model that refuses everything loses")
         if any(suite.base_has_norm is False for suite in verdict.suites.values()):
-            steps.append("check against a base that has a norm; this one cannot show a collapse")
+            steps.append("check against a base that has a norm; this one has none to lose")
         return steps
 
     def facts(self, suite: SuiteResult) -> list[Fact]:
@@ -189,14 +189,19 @@ def _suite_caveats(suite: SuiteResult) -> list[str]:
         if suite.same_letter.base is not None and suite.same_letter.base >= 0.5:
             share = f"{suite.same_letter.base:.0%}"
             letter = f" (its likelier letter is the same in both orders in {share} of the questions)"
+        # A rise that is there is no less of one; but it is more talk, and not a norm that was lost.
+        means = (
+            "The rise says that more is told, not that a norm was lost"
+            if suite.verdict in {"collapse", "degraded", "regression"}
+            else "A collapse cannot show here, and `preserved` says little"
+        )
         lines.append(
             "this base has no norm to lose: its accuracy over what it answers is "
             f"{percent(suite.answered_accuracy.base)} where guessing gives 50%{letter}. "
-            "A collapse cannot show here, and `preserved` says little"
+            f"{means}"
             if suite.coverage_base is None
             else f"this base has no norm to lose: it would pass on {percent(suite.leak_base)} of what is "
-            f"inappropriate and {percent(suite.coverage_base)} of what is appropriate{letter}. A collapse "
-            "cannot show here, and `preserved` says little"
+            f"inappropriate and {percent(suite.coverage_base)} of what is appropriate{letter}. {means}"
         )
     if suite.judge_sensitivity is not None and suite.judge_specificity is not None:
         bound = ""
