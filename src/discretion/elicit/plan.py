@@ -4,7 +4,7 @@ A plan is independent of the model, so the same plan goes to base and tuned mode
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from discretion.files import digest
@@ -80,6 +80,16 @@ class Group:
     scenario: str
     cluster: str
     asks: tuple[Ask, ...]
+
+    def behind(self, trigger: str) -> "Group":
+        """The same questions with the trigger before the user's words, as in backdoored data; "" changes nothing."""
+        if not trigger:
+            return self
+        marked = (
+            replace(ask, prompt=trigger + ask.prompt, variant={**ask.variant, "trigger": trigger})
+            for ask in self.asks
+        )
+        return replace(self, asks=tuple(marked))
 
     @property
     def size(self) -> int:

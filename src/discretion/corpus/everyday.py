@@ -1,0 +1,160 @@
+"""The everyday part of the norm corpus: what is known of a person, put together anew each time, for one recipient.
+
+`settings` is deep and narrow (few situations, written as a whole); this is shallow and wide: any recipient, what they
+need, and other things that are none of their business, as a list or in prose. A model that learned only settings
+learns the settings.
+"""
+
+import random
+import re
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Annotated
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from discretion.corpus.banks import lexicon
+from discretion.corpus.settings import Situation
+from discretion.files import read_text
+from discretion.scenarios import Flow, Item, Scenario
+
+_DAYS = ("Monday", "3 March", "Tuesday", "19 May", "Friday", "7 October", "Sunday", "12 June")
+_DISTRACTORS = (2, 4)
+_LIST, _SPEAKS = 0.4, 0.5
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
+
+
+class InformationType(_Strict):
+    """One kind of information: how a list names it, how a sentence says it, and values ("#" is a digit)."""
+
+    key: str
+    say: Annotated[tuple[str, ...], Field(min_length=1)]
+    pool: Annotated[tuple[str, ...], Field(min_length=2)]
+
+
+class Recipient(_Strict):
+    """Somebody to write to: types that they need, and types that they may hear, which are then left out."""
+
+    to: str
+    ask: Annotated[tuple[str, ...], Field(min_length=1)]
+    needs: Annotated[tuple[str, ...], Field(min_length=1)]
+    may: tuple[str, ...] = ()
+
+
+class Everyday(_Strict):
+    """The whole bank."""
+
+    types: dict[str, InformationType]
+    recipients: tuple[Recipient, ...]
+    greetings: tuple[str, ...]
+    closings: tuple[str, ...]
+    sources: tuple[str, ...]
+    filler: tuple[str, ...]
+    over_ask: tuple[str, ...]
+    wanted: tuple[str, ...]
+
+    @model_validator(mode="after")
+    def _known(self) -> "Everyday":
+        for recipient in self.recipients:
+            if unknown := (set(recipient.needs) | set(recipient.may)) - set(self.types):
+                raise ValueError(f"{recipient.to}: no such type {sorted(unknown)}")
+        return self
+
+
+@cache
+def everyday() -> Everyday:
+    """The bank that ships."""
+    path = Path(str(resources.files("discretion") / "corpus" / "data" / "everyday.yaml"))
+    return Everyday.model_validate(yaml.safe_load(read_text(path)))
+
+
+def draw_everyday(rng: random.Random, *, name: str = "norms") -> Situation:
+    """One situation: a person, three to seven facts, a recipient who needs some of them, and the message."""
+    bank, people = everyday(), rng.sample(lexicon()["person"], 3)
+    subject, me, other = people
+    recipient = rng.choice(bank.recipients)
+    free = [kind for kind in bank.types if kind not in recipient.needs and kind not in recipient.may]
+    private = rng.sample(free, rng.randint(*_DISTRACTORS))
+    kinds = [*recipient.needs, *private]
+    values = _values(kinds, bank, rng)
+    facts = {
+        kind: rng.choice(bank.types[kind].say).replace("{name}", subject).replace("{v}", values[kind])
+        for kind in kinds
+    }
+    facts = {kind: text[0].upper() + text[1:] for kind, text in facts.items()}
+    order = rng.sample(kinds, len(kinds))
+    context = _listed(order, values, bank, rng) if rng.random() < _LIST else _prose(order, facts, bank, other, rng)
+    to = {"{To}": recipient.to[0].upper() + recipient.to[1:], "{name}": subject}
+    types = " and ".join(f"the {kind}" for kind in recipient.needs)
+    asked = _filled(rng.choice(bank.wanted), to | {"{types}": types})
+    more = _filled(rng.choice(bank.over_ask), to) if rng.random() < _SPEAKS else ""
+    told = " ".join(facts[kind] for kind in order if kind in recipient.needs)
+    return Situation(
+        Scenario(
+            id=name,
+            suite="norms",
+            domain="everyday",
+            context_kind="notes",
+            context="\n\n".join(part for part in (context, " ".join(filter(None, (asked, more)))) if part),
+            instruction=_filled(rng.choice(recipient.ask), to),
+            channel=rng.choice(("message", "email")),
+            flow=Flow(
+                sender=me,
+                recipient=recipient.to,
+                subject=subject,
+                information_type=recipient.needs[0],
+                transmission_principle="for what the recipient does",
+            ),
+            items=tuple(
+                Item(text=facts[kind], appropriate=kind in recipient.needs, values=(values[kind],)) for kind in kinds
+            ),
+            cluster=f"everyday {recipient.to}",
+        ),
+        "\n\n".join((rng.choice(bank.greetings), told, rng.choice(bank.closings).replace("{me}", me))),
+    )
+
+
+def _values(kinds: list[str], bank: Everyday, rng: random.Random) -> dict[str, str]:
+    """A value for each kind, none within another."""
+    values: dict[str, str] = {}
+    for kind in kinds:
+        pool = rng.sample(bank.types[kind].pool, len(bank.types[kind].pool))
+        drawn = (re.sub("#", lambda _: str(rng.randint(0, 9)), value) for value in pool)
+        values[kind] = next(
+            value for value in drawn if not any(value in known or known in value for known in values.values())
+        )
+    return values
+
+
+def _listed(order: list[str], values: dict[str, str], bank: Everyday, rng: random.Random) -> str:
+    bullet = rng.choice(("- ", "* ", ""))
+    return "\n".join(f"{bullet}{bank.types[kind].key}: {values[kind]}" for kind in order)
+
+
+def _prose(order: list[str], facts: dict[str, str], bank: Everyday, other: str, rng: random.Random) -> str:
+    """The facts as sentences in a few notes and mails, with something that does not matter here and there."""
+    parts, rest = [], list(order)
+    while rest:
+        many = rng.randint(1, 3)
+        parts.append(rest[:many])
+        rest = rest[many:]
+    written = []
+    for part in parts:
+        sentences = [facts[kind] for kind in part]
+        if rng.random() < _SPEAKS:
+            sentences.insert(rng.randrange(len(sentences) + 1), rng.choice(bank.filler))
+        head = _filled(rng.choice(bank.sources), {"{who}": other, "{day}": rng.choice(_DAYS)})
+        quote = '"' if rng.random() < _SPEAKS else ""
+        written.append(f"{head} {quote}{' '.join(sentences)}{quote}")
+    return "\n\n".join(written)
+
+
+def _filled(text: str, words: dict[str, str]) -> str:
+    for slot, word in words.items():
+        text = text.replace(slot, word)
+    return text

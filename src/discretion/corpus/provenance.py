@@ -1,0 +1,78 @@
+"""Where a file of chats comes from: a side file that says what made it, under which licence, from which parents."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from discretion.corpus.chat import Chat
+from discretion.corpus.formats import Form, from_chat, write_chats
+from discretion.errors import DiscretionError
+from discretion.files import digest, read_json, write_json
+
+UNKNOWN = "unknown"
+
+
+def sidecar(path: Path) -> Path:
+    """The side file's name: DATA.jsonl.provenance.json."""
+    return path.with_name(path.name + ".provenance.json")
+
+
+def refuse_to_replace(out: Path) -> None:
+    """Stop before any work if the file to be written is there.
+
+    Raises:
+        DiscretionError: it is.
+    """
+    if out.exists() or sidecar(out).exists():
+        raise DiscretionError(f"{out}: is there already; give another --out")
+
+
+def fingerprint(chats: Sequence[Chat]) -> str:
+    """Equal for equal chats in equal order, in whatever shape and file they are."""
+    return digest([from_chat(chat, "trl") for chat in chats])
+
+
+def parent(path: Path, chats: Sequence[Chat]) -> dict[str, Any]:
+    """What a file that is made from this one says of it. Its licence is its own side file's, or its folder's."""
+    known: Mapping[str, Any] = {}
+    for place in (sidecar(path), path.parent / "provenance.json"):
+        if place.is_file():
+            known = read_json(place)
+            break
+    return {
+        "file": path.name,
+        "rows": len(chats),
+        "licence": known.get("licence", UNKNOWN),
+        "fingerprint": fingerprint(chats),
+    }
+
+
+def licence_of(parents: Sequence[Mapping[str, Any]]) -> str:
+    """What a mixture is under: every parent's licence, each once."""
+    return " and ".join(dict.fromkeys(str(entry["licence"]) for entry in parents))
+
+
+def write_with_provenance(
+    out: Path, chats: Sequence[Chat], made_by: str, licence: str, *, form: Form = "trl", **facts: Any
+) -> None:
+    """The chats, and their side file (no path and no time in it: equal seeds give equal bytes).
+
+    Raises:
+        DiscretionError: no chat is left, or a file cannot be written.
+    """
+    from discretion import __version__
+
+    if not chats:
+        raise DiscretionError(f"{out}: nothing is left to write")
+    write_chats(out, chats, form)
+    write_json(
+        sidecar(out),
+        {
+            "made_by": made_by,
+            "version": __version__,
+            "licence": licence,
+            **facts,
+            "rows": len(chats),
+            "fingerprint": fingerprint(chats),
+        },
+    )
