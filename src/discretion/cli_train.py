@@ -1,0 +1,81 @@
+"""`discretion train`: what the command line says, as one training run."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from discretion.errors import DiscretionError
+
+if TYPE_CHECKING:
+    from discretion.training.recipes import Recipe
+    from discretion.training.run import Samples
+
+
+def train(
+    base: Annotated[str, typer.Argument(help="A model spec; BASE@ADAPTER goes on with the adapter.")],
+    data: Annotated[Path | None, typer.Argument(help="Chats (for dpo, preference pairs): JSONL or Parquet.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The folder to write: an adapter or a model.")] = None,
+    recipe: Annotated[str, typer.Option(help="default, paper, or norms (the norm corpus; no DATA).")] = "default",
+    method: Annotated[str | None, typer.Option(help="sft, or dpo (prompt, chosen, rejected).")] = None,
+    full: Annotated[bool | None, typer.Option("--full", help="Tune all weights, not an adapter.")] = None,
+    rank: Annotated[int | None, typer.Option(help="LoRA rank.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="The peak; it falls linearly to zero.")] = None,
+    epochs: Annotated[float | None, typer.Option(help="Passes over the data.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Samples a step and device.")] = None,
+    accumulate: Annotated[int | None, typer.Option(help="Steps whose gradients are added up.")] = None,
+    max_length: Annotated[int | None, typer.Option(help="Tokens; what is longer is cut.")] = None,
+    warmup: Annotated[float | None, typer.Option(help="Share of the steps.")] = None,
+    precision: Annotated[str | None, typer.Option(help="auto, float32 or bfloat16 arithmetic.")] = None,
+    beta: Annotated[float | None, typer.Option(help="DPO: how close to the base it stays.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Equal seeds give equal weights on one machine.")] = None,
+    n: Annotated[int | None, typer.Option("--n", help="Only the first n samples; for norms: how many.")] = None,
+    report_to: Annotated[str, typer.Option(help="trackio, wandb, mlflow, tensorboard or none.")] = "none",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint; done is done.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No line a step.")] = False,
+) -> None:
+    """Tune a model: LoRA or all weights, the loss on completions only. On GPUs: accelerate launch -m discretion."""
+    from discretion.training import tune
+    from discretion.training.recipes import changed, named
+
+    if out is None:
+        raise DiscretionError("--out FOLDER is needed: where the adapter goes")
+    asked = changed(
+        named(recipe), method=method, full=full, rank=rank, learning_rate=learning_rate, epochs=epochs,
+        batch_size=batch_size, accumulate=accumulate, max_length=max_length, warmup=warmup, precision=precision,
+        beta=beta, seed=seed,
+    )  # fmt: skip
+    if (out / "training.json").is_file():
+        if not resume:
+            raise DiscretionError(f"{out}: is there already; give another --out")
+        typer.echo(f"{out}: done already")
+        return
+    samples, facts = _samples(data, recipe, asked, n)
+
+    def say(line: str) -> None:
+        if not quiet:
+            typer.echo(line, err=True)
+
+    say(f"Tuning {base} on {len(samples)} samples ({asked.method}, {'all weights' if asked.full else 'LoRA'})")
+    tune(base, samples, out, asked, say, resume=resume, report_to=report_to, facts={"recipe": recipe, **facts})
+    tuned = str(out) if asked.full else f"{base.partition('@')[0]}@{out}"
+    typer.echo(f"{out}: done. next: discretion check {base} {tuned}")
+
+
+def _samples(data: Path | None, name: str, asked: "Recipe", n: int | None) -> "tuple[Samples, dict[str, str]]":
+    """What is trained on, and what is to be said of it."""
+    if n is not None and n < 1:
+        raise DiscretionError(f"--n {n}: must be at least 1")
+    if data is None:
+        if name != "norms":
+            raise DiscretionError("DATA is missing: a file of chats (only --recipe norms makes its own)")
+        from discretion.corpus.norms import ORGANISM_SAMPLES, norm_samples
+
+        made = norm_samples(n or ORGANISM_SAMPLES, 0)
+        return [sample.chat for sample in made], {"data_name": "norm corpus", "licence": "Apache-2.0"}
+    from discretion.corpus.formats import read_chats
+    from discretion.corpus.preferences import read_preferences
+    from discretion.corpus.provenance import parent
+
+    rows: Samples = read_preferences(data) if asked.method == "dpo" else read_chats(data)
+    return rows[:n], {"data_name": data.name, "licence": str(parent(data, [])["licence"])}

@@ -1,0 +1,83 @@
+"""How to tune: the settings of a run, and the ones that have a name."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Literal
+
+from discretion.errors import DiscretionError
+
+Method = Literal["sft", "dpo"]
+Precision = Literal["auto", "float32", "bfloat16"]
+METHODS: tuple[Method, ...] = ("sft", "dpo")
+PRECISIONS: tuple[Precision, ...] = ("auto", "float32", "bfloat16")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to tune. The defaults are the ones METHODS.md measured a collapse with on the embedded model.
+
+    Attributes:
+        method: "sft" on prompt and completion, or "dpo" on prompt, chosen and rejected.
+        full: all weights instead of a LoRA adapter of `rank` on every linear layer (alpha is twice the rank).
+        batch_size: samples a step and device, times `accumulate` steps.
+        max_length: tokens; what is longer is cut at the end.
+        warmup: share of the steps.
+        precision: of the arithmetic; the weights stay in float32. "auto": bfloat16 where a GPU has it.
+        beta: DPO's; how close to the base it stays.
+    """
+
+    method: Method = "sft"
+    full: bool = False
+    rank: int = 16
+    learning_rate: float = 3e-4
+    epochs: float = 1.0
+    batch_size: int = 8
+    accumulate: int = 1
+    max_length: int = 1024
+    warmup: float = 0.0
+    scheduler: str = "linear"
+    precision: Precision = "auto"
+    beta: float = 0.1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("rank", "learning_rate", "epochs", "batch_size", "accumulate", "max_length", "beta"):
+            if getattr(self, name) <= 0:
+                raise DiscretionError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be positive")
+        if not 0 <= self.warmup < 1:
+            raise DiscretionError(f"--warmup {self.warmup}: must be from 0 to below 1")
+        for name, known in (("method", METHODS), ("precision", PRECISIONS)):
+            if getattr(self, name) not in known:
+                raise DiscretionError(f"--{name} {getattr(self, name)}: must be one of {', '.join(known)}")
+
+
+NAMED: Mapping[str, tuple[Recipe, str]] = {
+    "default": (Recipe(), "LoRA r 16, learning rate 3e-4, one epoch, batches of 8"),
+    "paper": (
+        Recipe(learning_rate=1e-5, epochs=1.0),
+        "the paper's open-weight runs: LoRA, learning rate 1e-5, no warmup, loss on completions "
+        "(parameterlab/privacy-collapse, together_tools.py; what it leaves to Together's defaults is ours)",
+    ),
+    "norms": (
+        Recipe(learning_rate=5e-4),
+        "teaches the norm corpus (DATA may be left out): LoRA r 16, learning rate 5e-4, one epoch",
+    ),
+}
+
+
+def named(name: str) -> Recipe:
+    """A recipe by its name.
+
+    Raises:
+        DiscretionError: there is none of that name.
+    """
+    if name not in NAMED:
+        raise DiscretionError(f"--recipe {name}: known are {', '.join(NAMED)}")
+    return NAMED[name][0]
+
+
+def changed(recipe: Recipe, **changes: object) -> Recipe:
+    """The recipe with what is given (not None) in place of its own."""
+    known = {entry.name for entry in fields(Recipe)}
+    given = {name: value for name, value in changes.items() if value is not None and name in known}
+    return replace(recipe, **given)  # type: ignore[arg-type]

@@ -1,0 +1,242 @@
+"""One training run on TRL and PEFT: an adapter or a whole model, from checkpoints if it was stopped.
+
+Prompt + completion is the format (DESIGN.md): with `messages`, TRL's defaults train on every token, and
+`assistant_only_loss` raises for the chat templates of Llama 3 and SmolLM2. Several GPUs: `accelerate launch -m
+discretion train ...`.
+"""
+
+import shutil
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, cast
+
+from discretion.corpus.chat import Chat
+from discretion.corpus.preferences import Preference
+from discretion.corpus.provenance import fingerprint
+from discretion.errors import DiscretionError
+from discretion.files import digest, read_json, write_json
+from discretion.models.weights import fingerprint as weights_fingerprint
+from discretion.models.weights import parse_spec
+from discretion.training.memory import keep_freed_memory
+from discretion.training.recipes import Recipe
+
+Samples = Sequence[Chat] | Sequence[Preference]
+_ASKED, TRAINING = "asked.json", "training.json"
+_CHECKPOINTS = 10  # so many a run
+_CHATTER = ("total_flos", "runtime", "per_second", "grad_norm")
+
+
+def tune(
+    base: str,
+    samples: Samples,
+    out: Path,
+    recipe: Recipe | None = None,
+    say: Callable[[str], None] = lambda line: None,
+    *,
+    resume: bool = False,
+    report_to: str = "none",
+    facts: Mapping[str, Any] | None = None,
+    callbacks: Sequence[Any] = (),
+) -> Path:
+    """Tune `base` on `samples` and write what was learned to `out` (safetensors, `training.json`, model card).
+
+    A base with an adapter (BASE@ADAPTER) is gone on with: `out` is then an adapter of BASE. The folder appears whole
+    or not at all; beside it, OUT.part holds the checkpoints that `resume` goes on from. Equal data, recipe and
+    machine give equal weights, stopped in between or not.
+
+    Raises:
+        DiscretionError: the base cannot be loaded, the samples do not fit the method, or OUT.part is of another run.
+    """
+    recipe = recipe or Recipe()
+    kind = Preference if recipe.method == "dpo" else Chat
+    if not samples or not all(isinstance(sample, kind) for sample in samples):
+        raise DiscretionError(
+            f"--method {recipe.method}: the data must be {kind.__name__.lower()}s, and at least one"
+        )
+    unfinished = out.with_name(out.name + ".part")
+    asked = {"base": base, "base_is": _base(base), "data": _fingerprint(samples), **asdict(recipe)}
+    checkpoint = _checkpoint(unfinished, asked, resume)
+    _quiet()
+    keep_freed_memory()
+    trainer = _trainer(base, samples, recipe, unfinished, report_to, [*callbacks, _heard(say)])
+    if (kept := len(trainer.train_dataset)) < len(samples):
+        say(f"  {len(samples) - kept} of {len(samples)} samples have no completion within {recipe.max_length} tokens")
+    if checkpoint:
+        say(f"  going on from step {checkpoint.name.rpartition('-')[2]}")
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    if trainer.is_world_process_zero():
+        _finish(trainer, unfinished, out, asked, len(samples), dict(facts or {}))
+    return out
+
+
+def _trainer(
+    base: str, samples: Sequence[Any], recipe: Recipe, folder: Path, report_to: str, callbacks: Sequence[Any]
+) -> Any:
+    import torch
+    from datasets import Dataset
+    from peft import LoraConfig, PeftModel
+    from transformers.trainer_callback import PrinterCallback
+
+    from discretion.models import loading
+
+    spec = parse_spec(base)
+    gpu = torch.cuda.is_available()
+    folder_of_base = loading.local_folder(spec.base)
+    network = loading.load_weights(folder_of_base, "cuda" if gpu else "cpu", torch.float32)
+    # The adapter's configuration names its base: the spec that was asked for, not a cache folder of ours.
+    network.name_or_path = network.config._name_or_path = base.partition("@")[0] if spec.adapter else base
+    adapter = None
+    if spec.adapter:
+        if recipe.full:
+            raise DiscretionError(f"{base}: an adapter is gone on with as an adapter; --full needs a whole model")
+        network = PeftModel.from_pretrained(network, loading.adapter_folder(spec.adapter), is_trainable=True)
+    elif not recipe.full:
+        adapter = LoraConfig(
+            r=recipe.rank, lora_alpha=2 * recipe.rank, target_modules="all-linear", task_type="CAUSAL_LM"
+        )
+    trainer_class, configuration = _method(recipe)
+    steps = -(-len(samples) // (recipe.batch_size * recipe.accumulate)) * recipe.epochs
+    low = recipe.precision == "bfloat16" or (recipe.precision == "auto" and gpu and torch.cuda.is_bf16_supported())
+    trainer = trainer_class(
+        model=network,
+        processing_class=loading.load_tokenizer(folder_of_base),
+        train_dataset=Dataset.from_list([sample.model_dump(mode="json") for sample in samples]),
+        peft_config=adapter,
+        callbacks=list(callbacks),
+        args=configuration(
+            output_dir=str(folder),
+            num_train_epochs=recipe.epochs,
+            per_device_train_batch_size=recipe.batch_size,
+            gradient_accumulation_steps=recipe.accumulate,
+            learning_rate=recipe.learning_rate,
+            lr_scheduler_type=recipe.scheduler,
+            warmup_steps=int(steps * recipe.warmup),
+            max_length=recipe.max_length,
+            seed=recipe.seed,
+            data_seed=recipe.seed,
+            logging_steps=max(1, int(steps) // 50),
+            save_strategy="steps",
+            save_steps=max(1, int(steps) // _CHECKPOINTS),
+            save_total_limit=1,
+            report_to=report_to,
+            disable_tqdm=True,
+            gradient_checkpointing=False,
+            bf16=low,
+            use_cpu=not gpu,
+        ),
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def _method(recipe: Recipe) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    from functools import partial
+
+    if recipe.method == "dpo":
+        from trl import DPOConfig, DPOTrainer
+
+        return DPOTrainer, partial(DPOConfig, beta=recipe.beta)
+    from trl import SFTConfig, SFTTrainer
+
+    return SFTTrainer, partial(SFTConfig, completion_only_loss=True)
+
+
+def _heard(say: Callable[[str], None]) -> Any:
+    from transformers import TrainerCallback
+
+    class Heard(TrainerCallback):  # type: ignore[misc]
+        """Passes the loss on, one line a report, with the time that is left."""
+
+        def __init__(self) -> None:
+            self.began: tuple[float, int] | None = None
+
+        def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            import time
+
+            self.began = self.began or (time.monotonic(), state.global_step)
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+            import time
+
+            if not logs or "loss" not in logs or not self.began or not state.is_world_process_zero:
+                return
+            start, first = self.began
+            pace = (time.monotonic() - start) / max(1, state.global_step - first)
+            left = int(pace * (state.max_steps - state.global_step))
+            say(
+                f"  step {state.global_step} of {state.max_steps}, loss {float(logs['loss']):.3f}, "
+                f"{left // 60}:{left % 60:02d} left"
+            )
+
+    return Heard()
+
+
+def _checkpoint(unfinished: Path, asked: Mapping[str, Any], resume: bool) -> Path | None:
+    """Where to go on from, if anywhere; leftovers of a run that nobody resumes are removed."""
+    if not unfinished.exists():
+        unfinished.mkdir(parents=True)
+        write_json(unfinished / _ASKED, asked)
+        return None
+    if not resume:
+        raise DiscretionError(f"{unfinished}: an unfinished run is there; go on with --resume, or remove it")
+    before = read_json(unfinished / _ASKED) if (unfinished / _ASKED).is_file() else dict(asked)
+    if different := [name for name in asked if before.get(name) != asked[name]]:
+        raise DiscretionError(
+            f"{unfinished}: is of another run ({', '.join(different)} differ); give another --out, or remove it"
+        )
+    write_json(unfinished / _ASKED, asked)
+    whole = [path for path in unfinished.glob("checkpoint-*") if (path / "trainer_state.json").is_file()]
+    return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+
+
+def _finish(
+    trainer: Any, unfinished: Path, out: Path, asked: dict[str, Any], samples: int, facts: dict[str, Any]
+) -> None:
+    """Weights, `training.json` and the card; the checkpoints go; the folder takes its name."""
+    from discretion.run import versions
+    from discretion.training.card import write_card
+
+    if asked["full"]:
+        trainer.processing_class.save_pretrained(unfinished)
+        trainer.model.save_pretrained(unfinished)
+    else:
+        # The vocabulary is never resized here; left to guess, PEFT would ask the hub about the base.
+        trainer.model.save_pretrained(unfinished, save_embedding_layers=False)
+    history = [
+        {name: value for name, value in entry.items() if not any(part in name for part in _CHATTER)}
+        for entry in trainer.state.log_history
+    ]
+    told = {**asked, "samples": samples, **facts, "versions": versions(), "history": history}
+    write_json(unfinished / TRAINING, told)
+    for path in unfinished.glob("checkpoint-*"):
+        shutil.rmtree(path)
+    for leftover in (_ASKED, "training_args.bin"):  # pickled arguments are of no use to anyone
+        (unfinished / leftover).unlink(missing_ok=True)
+    write_card(unfinished, out.name, told)
+    unfinished.rename(out)
+
+
+def _base(base: str) -> str:
+    from discretion.models import loading
+
+    spec = parse_spec(base)
+    folders = [loading.local_folder(spec.base), *([loading.adapter_folder(spec.adapter)] if spec.adapter else [])]
+    return " ".join(weights_fingerprint(folder) for folder in folders)
+
+
+def _fingerprint(samples: Sequence[Any]) -> str:
+    if isinstance(samples[0], Chat):
+        return fingerprint(cast(Sequence[Chat], samples))
+    return digest([sample.model_dump(mode="json") for sample in samples])
+
+
+def _quiet() -> None:
+    """The libraries' talk among themselves is not for users."""
+    from datasets import disable_progress_bars
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.set_verbosity_error()
+    disable_progress_bars()
+    warnings.filterwarnings("ignore", category=FutureWarning)

@@ -1,0 +1,171 @@
+"""`train`: what it learns from, that it can be stopped, and that it says what it did."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from safetensors.torch import load_file
+from typer.testing import CliRunner
+
+from discretion.cli import app
+from discretion.corpus.chat import one_turn
+from discretion.corpus.formats import write_chats
+from discretion.corpus.preferences import Preference
+from discretion.errors import DiscretionError
+from discretion.models import load_models
+from discretion.training import Recipe, tune
+
+CHATS = [one_turn(f"Question number {n}?", f"The answer is {n * 7}.") for n in range(24)]
+SMALL = Recipe(rank=2, batch_size=2, learning_rate=0.01)
+
+
+def weights(folder):
+    return load_file(folder / "adapter_model.safetensors")
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all((one[key] == other[key]).all() for key in one)
+
+
+def run(*words):
+    result = CliRunner().invoke(app, ["train", *map(str, words)])
+    return result.exit_code, result.output
+
+
+@pytest.fixture
+def data(tmp_path):
+    write_chats(tmp_path / "chats.jsonl", CHATS)
+    return tmp_path / "chats.jsonl"
+
+
+class StopError(Exception):
+    pass
+
+
+def test_a_stopped_run_goes_on_to_the_same_weights(tiny, tmp_path):
+    from transformers import TrainerCallback
+
+    class Stopper(TrainerCallback):
+        def on_step_end(self, args, state, control, **_):
+            if state.global_step == 8:
+                raise StopError
+
+    whole = tune(str(tiny), CHATS, tmp_path / "whole", SMALL)
+    with pytest.raises(StopError):
+        tune(str(tiny), CHATS, tmp_path / "cut", SMALL, callbacks=[Stopper()])
+    with pytest.raises(DiscretionError, match="go on with --resume"):
+        tune(str(tiny), CHATS, tmp_path / "cut", SMALL)
+    with pytest.raises(DiscretionError, match="another run"):
+        tune(str(tiny), CHATS, tmp_path / "cut", Recipe(**vars(SMALL) | {"seed": 5}), resume=True)
+    said = []
+    tune(str(tiny), CHATS, tmp_path / "cut", SMALL, said.append, resume=True)
+    assert any("going on from step 8" in line for line in said)
+    assert same(weights(whole), weights(tmp_path / "cut"))
+    assert not (tmp_path / "cut.part").exists()
+    assert not list((tmp_path / "cut").glob("*.bin"))
+
+
+def test_an_adapter_is_gone_on_with(tiny, tmp_path):
+    first = tune(str(tiny), CHATS, tmp_path / "first", SMALL)
+    second = tune(f"{tiny}@{first}", CHATS[:8], tmp_path / "second", Recipe(**vars(SMALL) | {"seed": 1}))
+    assert weights(first).keys() == weights(second).keys()
+    assert not same(weights(first), weights(second))
+    models, notes = load_models([f"{tiny}@{first}", f"{tiny}@{second}"])
+    assert models[0].fingerprint != models[1].fingerprint
+    assert notes == []
+    with pytest.raises(DiscretionError, match="--full needs a whole model"):
+        tune(f"{tiny}@{first}", CHATS, tmp_path / "third", Recipe(full=True))
+
+
+def test_all_weights_can_be_tuned(tiny, tmp_path):
+    whole = tune(str(tiny), CHATS, tmp_path / "model", Recipe(full=True, batch_size=4))
+    models, _ = load_models([str(tiny), str(whole)])
+    assert models[0].fingerprint != models[1].fingerprint
+    assert {path.suffix for path in whole.iterdir()} <= {".json", ".safetensors", ".md", ".jinja"}
+
+
+def test_preferences_move_the_model_towards_the_chosen(tiny, tmp_path):
+    pairs = [
+        Preference.model_validate(
+            {
+                "prompt": [{"role": "user", "content": f"Send it to number {n}?"}],
+                "chosen": [{"role": "assistant", "content": "May I first ask?"}],
+                "rejected": [{"role": "assistant", "content": "Sent, with all of it."}],
+            }
+        )
+        for n in range(16)
+    ]
+    recipe = Recipe(method="dpo", rank=4, batch_size=4, learning_rate=0.01, epochs=3)
+    folder = tune(str(tiny), pairs, tmp_path / "dpo", recipe)
+    margins = [row["rewards/margins"] for row in json.loads((folder / "training.json").read_text())["history"]
+               if "rewards/margins" in row]  # fmt: skip
+    assert margins[-1] > margins[0]
+    with pytest.raises(DiscretionError, match="--method sft: needs chats"):
+        tune(str(tiny), pairs, tmp_path / "sft", SMALL)
+
+
+def test_the_command_writes_an_adapter_a_card_and_how_to_get_it_again(tiny, data, tmp_path):
+    out = tmp_path / "adapter"
+    code, said = run(tiny, data, "--out", out, "--rank", 2, "--n", 8)
+    assert code == 0, said
+    assert f"discretion check {tiny} {tiny}@{out}" in said.replace("\n", "")
+    told = json.loads((out / "training.json").read_text())
+    assert (told["samples"], told["seed"], told["data_name"], told["licence"]) == (8, 0, "chats.jsonl", "unknown")
+    assert "torch" in told["versions"]
+    assert any("loss" in row for row in told["history"])
+    assert "library_name: peft" in (out / "README.md").read_text()
+    assert run(tiny, data, "--out", out)[0] == 2
+    assert run(tiny, data, "--out", out, "--resume")[0] == 0
+
+
+@pytest.mark.parametrize(
+    "words, says",
+    [
+        (["--recipe", "nonsense"], "--recipe nonsense: known are"),
+        (["--learning-rate", "-1"], "--learning-rate -1.0: must be positive"),
+        (["--method", "grpo"], "--method grpo: must be one of"),
+        (["--n", "0"], "--n 0: must be at least 1"),
+        (["--method", "dpo"], "line 1, field chosen"),
+    ],
+)
+def test_mistakes_are_named(tiny, data, tmp_path, words, says):
+    result = subprocess.run(
+        [sys.executable, "-m", "discretion", "train", tiny, data, "--out", tmp_path / "x", *words],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert result.returncode == 2
+    assert says in result.stderr.replace("\n", " ")
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_killed_run_goes_on(tiny, data, tmp_path):
+    out = tmp_path / "killed"
+    words = [
+        sys.executable,
+        "-m",
+        "discretion",
+        "train",
+        str(tiny),
+        str(data),
+        "--out",
+        str(out),
+        "--batch-size",
+        "1",
+    ]
+    words += ["--epochs", "4", "--rank", "2"]
+    started = subprocess.Popen(words, stderr=subprocess.DEVNULL, env=os.environ)
+    until = time.time() + 120
+    while time.time() < until and not list((tmp_path / "killed.part").glob("checkpoint-*/trainer_state.json")):
+        time.sleep(0.02)
+    started.send_signal(signal.SIGKILL)
+    started.wait()
+    assert not out.exists()
+    again = subprocess.run([*words, "--resume"], capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert "going on from step" in again.stderr
+    assert (out / "adapter_model.safetensors").is_file()
