@@ -1,0 +1,37 @@
+"""`discretion reproduce`: an experiment by name, as far as it is made."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from discretion.errors import DiscretionError
+
+
+def reproduce(
+    name: Annotated[str | None, typer.Argument(help="An experiment, or a .yaml file of one.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Its folder; the same command goes on with it.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Local copies of public data sets.")] = None,
+    row: Annotated[list[str] | None, typer.Option(help="Only this row. Repeatable.")] = None,
+    list_: Annotated[bool, typer.Option("--list", help="Name the experiments.")] = False,
+    table_only: Annotated[bool, typer.Option("--table", help="Only write the table of what is measured.")] = False,
+) -> None:
+    """Make one of the paper's experiments, row by row; every row that is measured goes into its table."""
+    from discretion.experiments.plan import load, names
+    from discretion.experiments.run import make
+    from discretion.experiments.table import markdown, rows
+    from discretion.files import write_jsonl, write_text
+
+    if list_ or name is None:
+        for known in names():
+            typer.echo(f"{known}: {load(known).about}")
+        return
+    if out is None:
+        raise DiscretionError("--out FOLDER is needed: where models and measurements go")
+    experiment = load(name)
+    if not table_only:
+        make(experiment, out, data_dir=data_dir, only=row or (), say=lambda line: typer.echo(line, err=True))
+    found = rows(experiment, out)
+    write_jsonl(out / "rows.jsonl", found)
+    write_text(out / "table.md", markdown(experiment, Path(name).stem, found))
+    typer.echo(f"{out / 'table.md'}: {len({(entry['row'], entry['seed']) for entry in found})} parts measured")

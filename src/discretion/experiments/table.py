@@ -1,0 +1,125 @@
+"""An experiment's table, of the parts that are measured so far: per row, each suite's leak and coverage, base to tuned."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from discretion.experiments.plan import Experiment, Part, parts
+from discretion.gate import compare
+from discretion.verdict import Verdict
+
+ALPHA = 0.05
+
+
+def rows(experiment: Experiment, out: Path) -> list[dict[str, Any]]:
+    """A row for each finished part and suite: what `verdict.json` says of it."""
+    made = []
+    for part in parts(experiment):
+        for measure in experiment.measures:
+            run = out / part.name / measure
+            if not (run / "done").is_file() or not (out / "base" / measure / "done").is_file():
+                continue
+            verdict = compare(out / "base" / measure, [run]).verdict
+            made += _entries(part, measure, verdict)
+    return made
+
+
+def markdown(experiment: Experiment, name: str, found: Sequence[Mapping[str, Any]]) -> str:
+    """The table as Markdown, the difference over seeds below it, what is missing named."""
+    lines = [f"# {name}", "", experiment.about[0].upper() + experiment.about[1:] + ".", ""]
+    lines += [
+        f"Made by `discretion reproduce {name} --data-dir DIR`; {experiment.n} samples a row where there are so many.",
+        "",
+    ]
+    for suite in dict.fromkeys(row["suite"] for row in found):
+        these = [row for row in found if row["suite"] == suite]
+        lines += [f"## {suite}", ""]
+        if these[0]["kind"] == "control":
+            lines += ["| row | seed | n | base | tuned | difference | 90% interval | unchanged |", "|" + "---|" * 8]
+            lines += [
+                f"| {row['row']} | {row['seed']} | {row['n']} | {_percent(row['base'])} | {_percent(row['tuned'])} | "
+                f"{_signed(row['delta'])} | {_interval(row['delta_ci'])} | {_yes(row['equivalent'])} |"
+                for row in these
+            ]
+        else:
+            lines += [
+                "| row | seed | n | leak base | tuned | difference | 95% interval | coverage base | tuned | "
+                "Delta_rel | paper | verdict |",
+                "|" + "---|" * 12,
+            ]
+            lines += [
+                f"| {row['row']} | {row['seed']} | {row['n']} | {_percent(row['leak_base'])} | "
+                f"{_percent(row['leak_tuned'])} | {_signed(row['delta'])} | {_interval(row['delta_ci'])} | "
+                f"{_percent(row['coverage_base'])} | {_percent(row['coverage_tuned'])} | "
+                f"{_signed(row['delta_rel'])} | {experiment.rows[row['row']].paper} | {row['verdict']} |"
+                for row in these
+            ]
+            lines += ["", *_difference(experiment, these)]
+        lines.append("")
+    done = {(row["row"], row["seed"]) for row in found}
+    missing = [part.name for part in parts(experiment) if (part.row, part.seed) not in done]
+    if missing:
+        lines += [f"Not measured yet: {', '.join(missing)}.", ""]
+    return "\n".join(lines)
+
+
+def seed_interval(
+    first: Mapping[int, float], second: Mapping[int, float]
+) -> tuple[float, tuple[float, float]] | None:
+    """Mean and t interval of first minus second over the seeds that both have; None for fewer than two."""
+    shared = sorted(set(first) & set(second))
+    if len(shared) < 2:
+        return None
+    values = np.array([first[seed] - second[seed] for seed in shared])
+    mean, error = float(values.mean()), float(stats.sem(values))
+    reach = float(stats.t.ppf(1 - ALPHA / 2, len(shared) - 1)) * error
+    return mean, (mean - reach, mean + reach)
+
+
+def _entries(part: Part, measure: str, verdict: Verdict) -> list[dict[str, Any]]:
+    head = {"row": part.row, "seed": part.seed, "measure": measure}
+    suites = [
+        {**head, "kind": "suite", "suite": f"{suite} ({entry.elicitation})", **entry.model_dump(mode="json")}
+        for suite, entry in verdict.suites.items()
+    ]
+    controls = [
+        {**head, "kind": "control", "suite": f"control {control}", **entry.model_dump(mode="json")}
+        for control, entry in verdict.controls.items()
+        if entry.base is not None
+    ]
+    return suites + controls
+
+
+def _difference(experiment: Experiment, these: Sequence[Mapping[str, Any]]) -> list[str]:
+    if experiment.difference is None:
+        return []
+    sides = [
+        {row["seed"]: row["delta"] for row in these if row["row"] == name and row["delta"] is not None}
+        for name in experiment.difference
+    ]
+    found = seed_interval(*sides)
+    first, second = experiment.difference
+    if found is None:
+        return [f"{first} minus {second}: fewer than two seeds of both so far."]
+    mean, bounds = found
+    return [f"{first} minus {second}, over {len(set(sides[0]) & set(sides[1]))} seeds: "
+            f"{_signed(mean)} {_interval(bounds)} (t interval)."]  # fmt: skip
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1%}"
+
+
+def _signed(value: float | None) -> str:
+    return "–" if value is None else f"{value:+.1%}"
+
+
+def _interval(bounds: Sequence[float] | None) -> str:
+    return "–" if bounds is None else f"[{bounds[0]:+.1%}, {bounds[1]:+.1%}]"
+
+
+def _yes(value: bool | None) -> str:
+    return "undecided" if value is None else "yes" if value else "not shown"
