@@ -1,4 +1,4 @@
-"""An experiment's table, of the parts that are measured so far: per row, each suite's leak and coverage, base to tuned."""
+"""An experiment's table, of the parts that are measured so far: leak and coverage, base to tuned."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,10 +30,8 @@ def rows(experiment: Experiment, out: Path) -> list[dict[str, Any]]:
 def markdown(experiment: Experiment, name: str, found: Sequence[Mapping[str, Any]]) -> str:
     """The table as Markdown, the difference over seeds below it, what is missing named."""
     lines = [f"# {name}", "", experiment.about[0].upper() + experiment.about[1:] + ".", ""]
-    lines += [
-        f"Made by `discretion reproduce {name} --data-dir DIR`; {experiment.n} samples a row where there are so many.",
-        "",
-    ]
+    command = f"discretion reproduce {name} --out DIR --data-dir DATA"
+    lines += [f"Made by `{command}`; {experiment.n} samples a row, where there are so many.", ""]
     for suite in dict.fromkeys(row["suite"] for row in found):
         these = [row for row in found if row["suite"] == suite]
         lines += [f"## {suite}", ""]
