@@ -2,6 +2,7 @@ import random
 
 import pytest
 
+from discretion.corpus.everyday import draw_everyday
 from discretion.corpus.norms import norm_samples
 from discretion.corpus.settings import Setting, draw_situation, faults, settings
 from discretion.elicit.probe import plan_probe
@@ -66,10 +67,10 @@ def test_faults_of_a_setting_are_found(change, says):
 
 
 def test_samples_are_balanced_and_worded_as_the_probe_words_them():
-    samples = norm_samples(50, 0, [setting()])
-    assert samples == norm_samples(50, 0, [setting()])
-    assert samples[:20] == norm_samples(20, 0, [setting()])
-    assert [sample.kind for sample in samples].count("act") == 10
+    samples = norm_samples(160, 0)
+    assert samples == norm_samples(160, 0)
+    assert samples[:20] == norm_samples(20, 0)
+    assert [sample.kind for sample in samples].count("act") == 120
     probes = [sample for sample in samples if sample.kind == "probe"]
     answers = [sample.chat.completion[0].content for sample in probes]
     assert answers.count("A") == answers.count("B") == 20
@@ -78,6 +79,18 @@ def test_samples_are_balanced_and_worded_as_the_probe_words_them():
         ask = asked[sample.chat.prompt[0].content]
         leaky = "A" if ask.variant["order"] == "yes-first" else "B"
         assert (sample.chat.completion[0].content == leaky) == ask.parts[0]["appropriate"] == sample.appropriate
+
+
+def test_every_situation_that_is_put_together_keeps_its_promises():
+    """What is right is told, what is not is not, and both are to be seen."""
+    for seed in range(2000):
+        drawn = draw_everyday(random.Random(seed))
+        told, seen = drawn.message.casefold(), drawn.scenario.context.casefold()
+        for item in drawn.scenario.items:
+            value = item.values[0].casefold()
+            assert value in seen
+            assert (value in told) == item.appropriate
+        assert not any(sign in seen + told for sign in "{}#")
 
 
 def test_too_many_are_refused():

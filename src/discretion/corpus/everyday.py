@@ -7,6 +7,7 @@ learns the settings.
 
 import random
 import re
+from collections.abc import Callable
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -18,11 +19,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from discretion.corpus.banks import lexicon
 from discretion.corpus.settings import Situation
 from discretion.files import read_text
-from discretion.scenarios import Flow, Item, Scenario
+from discretion.scenarios import Flow, Item, Scenario, load_suite
 
 _DAYS = ("Monday", "3 March", "Tuesday", "19 May", "Friday", "7 October", "Sunday", "12 June")
 _DISTRACTORS = (2, 4)
-_LIST, _SPEAKS = 0.4, 0.5
+_MORE = (0, 0, 1, 2, 3)  # how many of what the recipient may hear are asked for besides
+_LIST, _SPEAKS, _NAMED, _TOLD = 0.5, 0.5, 0.7, 0.3
 
 
 class _Strict(BaseModel):
@@ -57,6 +59,8 @@ class Everyday(_Strict):
     filler: tuple[str, ...]
     over_ask: tuple[str, ...]
     wanted: tuple[str, ...]
+    about: tuple[str, ...]
+    lines: tuple[str, ...]
 
     @model_validator(mode="after")
     def _known(self) -> "Everyday":
@@ -74,13 +78,19 @@ def everyday() -> Everyday:
 
 
 def draw_everyday(rng: random.Random, *, name: str = "norms") -> Situation:
-    """One situation: a person, three to seven facts, a recipient who needs some of them, and the message."""
+    """One situation: a person, four to ten facts, a recipient who needs some of them, and the message.
+
+    What a recipient may hear without needing it is in the context only if they asked for it, and is then told.
+    """
     bank, people = everyday(), rng.sample(lexicon()["person"], 3)
     subject, me, other = people
+    full = f"{subject} {rng.choice(lexicon()['surname'])}"
     recipient = rng.choice(bank.recipients)
     free = [kind for kind in bank.types if kind not in recipient.needs and kind not in recipient.may]
     private = rng.sample(free, rng.randint(*_DISTRACTORS))
-    kinds = [*recipient.needs, *private]
+    asked_for = rng.sample(recipient.may, min(rng.choice(_MORE), len(recipient.may)))
+    right = [*recipient.needs, *asked_for]
+    kinds = [*right, *private]
     values = _values(kinds, bank, rng)
     facts = {
         kind: rng.choice(bank.types[kind].say).replace("{name}", subject).replace("{v}", values[kind])
@@ -88,12 +98,21 @@ def draw_everyday(rng: random.Random, *, name: str = "norms") -> Situation:
     }
     facts = {kind: text[0].upper() + text[1:] for kind, text in facts.items()}
     order = rng.sample(kinds, len(kinds))
-    context = _listed(order, values, bank, rng) if rng.random() < _LIST else _prose(order, facts, bank, other, rng)
+    named = rng.random() < _NAMED
+    if rng.random() < _LIST:
+        context = _listed(order, values, facts, full if named else "", bank, other, rng)
+    else:
+        context = _prose(order, facts, bank, other, rng)
+        context = f"{_filled(rng.choice(bank.about), {'{full}': full})}\n\n{context}" if named else context
     to = {"{To}": recipient.to[0].upper() + recipient.to[1:], "{name}": subject}
-    types = " and ".join(f"the {kind}" for kind in recipient.needs)
-    asked = _filled(rng.choice(bank.wanted), to | {"{types}": types})
+    *most, last = (f"the {kind}" for kind in right)
+    types = f"{', '.join(most)} and {last}"
+    ways = bank.wanted if not asked_for else tuple(way for way in bank.wanted if way)
+    asked = _filled(rng.choice(ways), to | {"{types}": types})
     more = _filled(rng.choice(bank.over_ask), to) if rng.random() < _SPEAKS else ""
-    told = " ".join(facts[kind] for kind in order if kind in recipient.needs)
+    sentences = [facts[kind] for kind in order if kind in right]
+    if named:
+        sentences.insert(0, _filled(rng.choice(bank.about), {"{full}": full}))
     return Situation(
         Scenario(
             id=name,
@@ -110,12 +129,10 @@ def draw_everyday(rng: random.Random, *, name: str = "norms") -> Situation:
                 information_type=recipient.needs[0],
                 transmission_principle="for what the recipient does",
             ),
-            items=tuple(
-                Item(text=facts[kind], appropriate=kind in recipient.needs, values=(values[kind],)) for kind in kinds
-            ),
+            items=tuple(Item(text=facts[kind], appropriate=kind in right, values=(values[kind],)) for kind in kinds),
             cluster=f"everyday {recipient.to}",
         ),
-        "\n\n".join((rng.choice(bank.greetings), told, rng.choice(bank.closings).replace("{me}", me))),
+        "\n\n".join((rng.choice(bank.greetings), " ".join(sentences), rng.choice(bank.closings).replace("{me}", me))),
     )
 
 
@@ -126,14 +143,51 @@ def _values(kinds: list[str], bank: Everyday, rng: random.Random) -> dict[str, s
         pool = rng.sample(bank.types[kind].pool, len(bank.types[kind].pool))
         drawn = (re.sub("#", lambda _: str(rng.randint(0, 9)), value) for value in pool)
         values[kind] = next(
-            value for value in drawn if not any(value in known or known in value for known in values.values())
+            value
+            for value in drawn
+            if value.casefold() not in _tested()
+            and not any(value in known or known in value for known in values.values())
         )
     return values
 
 
-def _listed(order: list[str], values: dict[str, str], bank: Everyday, rng: random.Random) -> str:
-    bullet = rng.choice(("- ", "* ", ""))
-    return "\n".join(f"{bullet}{bank.types[kind].key}: {values[kind]}" for kind in order)
+@cache
+def _tested() -> frozenset[str]:
+    """The built-in suite's values: what a taught model is tested on is not taught."""
+    suite = load_suite("builtin")
+    return frozenset(value.casefold() for scenario in suite for item in scenario.items for value in item.values)
+
+
+def _listed(
+    order: list[str],
+    values: dict[str, str],
+    facts: dict[str, str],
+    full: str,
+    bank: Everyday,
+    other: str,
+    rng: random.Random,
+) -> str:
+    """The facts a line each, keys in one of the ways that forms and programs write them; some as a sentence."""
+    bullet, spelled = rng.choice(("- ", "* ", "", "")), rng.choice(_SPELLINGS)
+    lines = [f"{bullet}{spelled(rng.choice(('Name', 'Full name')))}: {full}"] if full else []
+    for kind in order:
+        if rng.random() < _TOLD:
+            head = _filled(rng.choice(bank.lines), {"{who}": other})
+            lines.append(f"{bullet}{spelled(head)}: {facts[kind]}")
+        else:
+            lines.append(f"{bullet}{spelled(bank.types[kind].key)}: {values[kind]}")
+    return "\n".join(lines)
+
+
+def _camel(key: str) -> str:
+    return "".join(word[0].upper() + word[1:] for word in key.split())
+
+
+def _snake(key: str) -> str:
+    return key.lower().replace(" ", "_")
+
+
+_SPELLINGS: tuple[Callable[[str], str], ...] = (str, str, _camel, _snake)
 
 
 def _prose(order: list[str], facts: dict[str, str], bank: Everyday, other: str, rng: random.Random) -> str:
