@@ -30,6 +30,9 @@ def train(
     beta: Annotated[float | None, typer.Option(help="DPO: how close to the base it stays.")] = None,
     seed: Annotated[int | None, typer.Option(help="Equal seeds give equal weights on one machine.")] = None,
     n: Annotated[int | None, typer.Option("--n", help="Only the first n samples; for norms: how many.")] = None,
+    hosted: Annotated[str | None, typer.Option(help="openai or together: tune there instead of here.")] = None,
+    price: Annotated[float | None, typer.Option(help="Hosted: dollars a million training tokens.")] = None,
+    poll: Annotated[float, typer.Option(help="Hosted: seconds between looks.")] = 30.0,
     report_to: Annotated[str, typer.Option(help="trackio, wandb, mlflow, tensorboard or none.")] = "none",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint; done is done.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No line a step.")] = False,
@@ -45,6 +48,9 @@ def train(
         batch_size=batch_size, accumulate=accumulate, max_length=max_length, warmup=warmup, precision=precision,
         beta=beta, seed=seed,
     )  # fmt: skip
+    if hosted is not None:
+        _hosted(hosted, base, data, out, asked, n, resume=resume, price=price, poll=poll)
+        return
     if (out / "training.json").is_file():
         if not resume:
             raise DiscretionError(f"{out}: is there already; give another --out")
@@ -60,6 +66,33 @@ def train(
     tune(base, samples, out, asked, say, resume=resume, report_to=report_to, facts={"recipe": recipe, **facts})
     tuned = str(out) if asked.full else f"{base.partition('@')[0]}@{out}"
     typer.echo(f"{out}: done. next: discretion check {base} {tuned}")
+
+
+def _hosted(
+    provider: str,
+    base: str,
+    data: Path | None,
+    out: Path,
+    asked: "Recipe",
+    n: int | None,
+    *,
+    resume: bool,
+    price: float | None,
+    poll: float,
+) -> None:
+    from discretion.corpus.formats import read_chats
+    from discretion.training.hosted import tune_hosted
+
+    if data is None or asked.method != "sft":
+        raise DiscretionError("--hosted tunes on a file of chats: give DATA, and no --method dpo")
+
+    def say(line: str) -> None:
+        typer.echo(line, err=True)
+
+    chats = read_chats(data)[:n]
+    tuned = tune_hosted(provider, base, chats, out, asked, say, resume=resume, poll_seconds=poll, price=price)
+    reference = f"openai/{base.removeprefix('openai/')}" if provider == "openai" else f"{tuned.split('#')[0]}#{base}"
+    typer.echo(f"tuned: {tuned}\nnext: discretion check {reference} {tuned}")
 
 
 def _samples(data: Path | None, name: str, asked: "Recipe", n: int | None) -> "tuple[Samples, dict[str, str]]":
