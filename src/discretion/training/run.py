@@ -85,8 +85,6 @@ def _trainer(
     gpu = torch.cuda.is_available()
     folder_of_base = loading.local_folder(spec.base)
     network = loading.load_weights(folder_of_base, "cuda" if gpu else "cpu", torch.float32)
-    # The adapter's configuration names its base: the spec that was asked for, not a cache folder of ours.
-    network.name_or_path = network.config._name_or_path = base.partition("@")[0] if spec.adapter else base
     adapter = None
     if spec.adapter:
         if recipe.full:
@@ -128,7 +126,14 @@ def _trainer(
         ),
     )
     trainer.remove_callback(PrinterCallback)
+    _name_base(trainer.model, str(folder_of_base))  # or every checkpoint would look for the base on the hub
     return trainer
+
+
+def _name_base(model: Any, name: str) -> None:
+    """What the adapter's configuration says that it is an adapter of."""
+    for configuration in getattr(model, "peft_config", {}).values():
+        configuration.base_model_name_or_path = name
 
 
 def _method(recipe: Recipe) -> tuple[Callable[..., Any], Callable[..., Any]]:
@@ -202,6 +207,8 @@ def _finish(
         trainer.processing_class.save_pretrained(unfinished)
         trainer.model.save_pretrained(unfinished)
     else:
+        # The spec that was asked for, not a cache folder of ours.
+        _name_base(trainer.model, asked["base"].partition("@")[0])
         # The vocabulary is never resized here; left to guess, PEFT would ask the hub about the base.
         trainer.model.save_pretrained(unfinished, save_embedding_layers=False)
     history = [
