@@ -60,9 +60,10 @@ def _organism(experiment: Experiment, out: Path, say: Say) -> str:
     folder = out / "organism"
     if not (folder / "training.json").is_file():
         options = dict(experiment.organism)
+        samples = int(options.pop("samples", ORGANISM_SAMPLES))
         recipe = changed(named(options.pop("recipe", "norms")), **options)
         say(f"teaching the norm: {folder}")
-        chats = [sample.chat for sample in norm_samples(ORGANISM_SAMPLES, recipe.seed)]
+        chats = [sample.chat for sample in norm_samples(samples, recipe.seed)]
         facts = {"data_name": "norm corpus", "licence": "Apache-2.0"}
         tune(experiment.base, chats, folder, recipe, say, resume=True, facts=facts)
     return f"{experiment.base}@{folder}"

@@ -1,0 +1,94 @@
+"""An experiment from its file to its table: row by row, gone on with, never made twice."""
+
+import json
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from discretion.cli import app
+from discretion.errors import DiscretionError
+from discretion.experiments.plan import load, names, parts
+from discretion.experiments.table import seed_interval
+
+
+@pytest.fixture
+def plan(tiny, tmp_path):
+    path = tmp_path / "small.yaml"
+    path.write_text(
+        yaml.safe_dump(
+            {
+                "about": "a small one", "base": str(tiny), "organism": {"recipe": "norms", "samples": 8, "rank": 2},
+                "tune": {"learning_rate": 0.01, "rank": 2}, "n": 8,
+                "rows": {
+                    "helpful": {"data": "controlled:helpful", "seeds": [0, 1], "paper": "-70%"},
+                    "control": {"data": "controlled:control", "seeds": [0, 1]},
+                },
+                "difference": ["helpful", "control"],
+                "measures": {"probe": {"suites": ["builtin:test"], "limit": 4, "controls": ["none"]}},
+            },
+            sort_keys=False,
+        )
+    )  # fmt: skip
+    return path
+
+
+def run(*words):
+    return CliRunner().invoke(app, ["reproduce", *map(str, words)])
+
+
+def test_a_table_grows_row_by_row_and_nothing_is_made_twice(plan, tmp_path):
+    out = tmp_path / "out"
+    first = run(plan, "--out", out, "--row", "helpful")
+    assert first.exit_code == 0, first.output + str(first.exception)
+    table = (out / "table.md").read_text()
+    assert "| helpful | 0 | 4 |" in table
+    assert "fewer than two seeds of both so far" in table
+    assert "Not measured yet: control-0, control-1." in table
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
+    assert len(before) == 3
+    assert run(plan, "--out", out).exit_code == 0
+    assert all(path.stat().st_mtime_ns == time for path, time in before.items())
+    table = (out / "table.md").read_text()
+    assert "helpful minus control, over 2 seeds:" in table
+    assert "Not measured" not in table
+    rows = [json.loads(line) for line in (out / "rows.jsonl").read_text().splitlines()]
+    assert [(row["row"], row["seed"]) for row in rows] == [
+        ("helpful", 0), ("control", 0), ("helpful", 1), ("control", 1)
+    ]  # fmt: skip
+    assert all(row["n"] == 4 and row["delta_ci"] for row in rows)
+
+
+def test_the_first_seed_of_every_row_comes_first():
+    experiment = load("harmless")
+    order = [part.name for part in parts(experiment)]
+    assert order[:3] == ["helpful-0", "control-0", "gsm8k-0"]
+    assert order.index("code-debug-0") < order.index("helpful-1")
+    assert "harmless" in names()
+    assert "harmless:" in run("--list").output
+
+
+def test_the_interval_over_seeds_is_a_t_interval():
+    mean, (low, high) = seed_interval({0: 0.3, 1: 0.4, 2: 0.5}, {0: 0.1, 1: 0.1, 2: 0.1, 9: 1.0})
+    assert mean == pytest.approx(0.3)
+    assert high - mean == pytest.approx(4.302653 * 0.1 / 3**0.5, rel=1e-5)
+    assert low == pytest.approx(0.6 - high)
+    assert seed_interval({0: 0.3}, {0: 0.1}) is None
+
+
+@pytest.mark.parametrize(
+    "words, says",
+    [
+        (["nonsense", "--out", "x"], "no such experiment; known are"),
+        (["harmless"], "--out FOLDER is needed"),
+        (["harmless", "--out", "x", "--row", "nonsense"], "--row nonsense: rows are"),
+    ],
+)
+def test_mistakes_are_named(words, says):
+    assert says in str(run(*words).exception)
+
+
+def test_a_malformed_file_is_named(tmp_path):
+    (tmp_path / "x.yaml").write_text("about: a\nbase: b\nn: 0\nrows: {}\nmeasures: {}\n")
+    with pytest.raises(DiscretionError, match=r"x\.yaml, field n"):
+        load(str(tmp_path / "x.yaml"))
