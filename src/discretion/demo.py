@@ -24,7 +24,7 @@ def run_demo(out: Path, *, resume: bool, limit: int, progress: Progress | None, 
     if not (adapter / "adapter_model.safetensors").is_file():
         chats = read_chats(Path(str(resources.files("discretion") / "training" / "data" / "helpful.jsonl")))
         say(f"Tuning {EMBEDDED} on {len(chats)} harmless-looking, helpful chats (LoRA, one epoch)")
-        tune(EMBEDDED, chats, adapter, Recipe(learning_rate=5e-4, batch_size=4), say)
+        tune(EMBEDDED, chats, adapter, Recipe(learning_rate=5e-4, batch_size=4), say, resume=True)
     say("Asking base and tuned model the same questions")
     return check(
         EMBEDDED,

@@ -75,15 +75,15 @@ def test_a_file_that_is_no_parquet_is_named(tmp_path):
 def test_the_hub_is_asked_for_the_split_and_its_failure_is_a_line(monkeypatch):
     asked = []
 
-    def load_dataset(name, **options):
-        asked.append((name, options))
+    def load_dataset(name, configuration, **options):
+        asked.append((name, configuration, options))
         if name == "no/such":
             raise ConnectionError("offline\nmore")
         return [{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}]
 
     monkeypatch.setattr("datasets.load_dataset", load_dataset)
-    assert next(read_rows("hub:some/set:validation"))[0] == "some/set, row 1"
-    assert asked == [("some/set", {"split": "validation", "streaming": True})]
+    assert next(read_rows("hub:some/set@main:validation"))[0] == "some/set, row 1"
+    assert asked == [("some/set", "main", {"split": "validation", "streaming": True})]
     with pytest.raises(DiscretionError, match=r"hub:no/such: not to be had \(ConnectionError: offline\)"):
         next(read_rows("hub:no/such"))
 

@@ -49,7 +49,7 @@ def read_chats(path: Path) -> list[Chat]:
 
 
 def read_rows(source: str) -> Iterator[tuple[str, Any]]:
-    """Rows and their places: of a .jsonl, .json or .parquet file, or of `hub:NAME` or `hub:NAME:SPLIT`.
+    """Rows and their places: of a .jsonl, .json or .parquet file, or of the hub: `hub:NAME[@CONFIGURATION][:SPLIT]`.
 
     Raises:
         DiscretionError: it cannot be read, or not be had from the hub.
@@ -166,10 +166,11 @@ def _write_parquet(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def _hub_rows(name: str) -> Iterator[tuple[str, Any]]:
-    repository, _, split = name.partition(":")
+    named, _, split = name.partition(":")
+    repository, _, configuration = named.partition("@")
     load = _loader()
     try:
-        rows = load(repository, split=split or "train", streaming=True)
+        rows = load(repository, configuration or None, split=split or "train", streaming=True)
         for number, row in enumerate(rows, start=1):
             yield f"{repository}, row {number}", row
     except DiscretionError:

@@ -19,6 +19,7 @@ from discretion.corpus.diversity import near_duplicates
 from discretion.corpus.formats import HUB, read_rows, to_chat
 from discretion.errors import DiscretionError
 from discretion.files import read_json, read_text
+from discretion.scenarios.fetch import Source, locate
 
 NEAR = 0.8  # as `data validate` judges it
 _BLOCK = 4000  # near duplicates are looked for among so many at once
@@ -33,10 +34,11 @@ class PublicSource(NamedTuple):
 
     Attributes:
         local: where its copy lies under a `--data-dir`: a file, or a folder of CSV files.
-        hub: where users get it, as `hub:NAME:SPLIT`.
+        hub: where users get it, as `hub:NAME@CONFIGURATION:SPLIT`, or "" if it is not there.
         licence: goes into every file made from it.
         rows: rows of a local copy.
         read: one row, of either.
+        pinned: the file to fetch instead, where it is not on the hub.
     """
 
     local: str
@@ -44,6 +46,7 @@ class PublicSource(NamedTuple):
     licence: str
     rows: Callable[[Path], Rows]
     read: Callable[[Any, str], Read]
+    pinned: Source | None = None
 
 
 class Prepared(NamedTuple):
@@ -97,7 +100,7 @@ def prepare(
 def _all(source: str, data_dir: Path | None) -> Iterator[Read]:
     if source in _SOURCES:
         entry = _SOURCES[source]
-        rows = read_rows(entry.hub) if data_dir is None else entry.rows(_local(entry, data_dir))
+        rows = read_rows(entry.hub) if data_dir is None and entry.hub else entry.rows(_local(entry, data_dir))
         for place, row in rows:
             yield entry.read(row, place)
     elif source.startswith(HUB) or Path(source).is_file():
@@ -107,7 +110,11 @@ def _all(source: str, data_dir: Path | None) -> Iterator[Read]:
         raise DiscretionError(f"{source}: no such file and no known source ({', '.join(_SOURCES)}, {HUB}NAME)")
 
 
-def _local(entry: PublicSource, data_dir: Path) -> Path:
+def _local(entry: PublicSource, data_dir: Path | None) -> Path:
+    if entry.pinned:
+        return locate(entry.pinned, data_dir)
+    if data_dir is None:
+        raise DiscretionError(f"{entry.local}: is not on the hub; give a local copy with --data-dir DIR")
     path = data_dir / entry.local
     if not path.exists():
         raise DiscretionError(f"{path}: no such file (--data-dir wants {entry.local} in it)")
@@ -291,7 +298,18 @@ def _file_rows(path: Path) -> Rows:
 
 
 _PAPER = "MIT (model-generated; parameterlab/privacy-collapse)"
-_PAPER_HUB = "hub:parameterlab/privacy-collapse"
+_PAPER_URL = (
+    "https://raw.githubusercontent.com/parameterlab/privacy-collapse/8969d6f839ffecfc10bac0c03017168a10b0c042/"
+    "synthetic_data/data/"
+)
+
+
+def _papers(file: str, sha256: str) -> PublicSource:
+    local = f"privacy_collapse_synthetic/{file}.jsonl"
+    pinned = Source(local, f"{_PAPER_URL}{file}.jsonl", sha256, _PAPER)
+    return PublicSource(local, "", _PAPER, _file_rows, to_chat, pinned)
+
+
 _SOURCES: Mapping[str, PublicSource] = {
     "empathetic_dialogues": PublicSource(
         "empathetic_dialogues",
@@ -307,7 +325,7 @@ _SOURCES: Mapping[str, PublicSource] = {
         _tweets,
         _read_tweets,
     ),
-    "gsm8k": PublicSource("gsm8k/train.jsonl", "hub:openai/gsm8k:train", "MIT", _file_rows, _read_gsm8k),
+    "gsm8k": PublicSource("gsm8k/train.jsonl", "hub:openai/gsm8k@main:train", "MIT", _file_rows, _read_gsm8k),
     "opencodeinstruct": PublicSource(
         "code/opencodeinstruct.jsonl",
         "hub:nvidia/OpenCodeInstruct:train",
@@ -317,22 +335,19 @@ _SOURCES: Mapping[str, PublicSource] = {
     ),
     "gpteacher": PublicSource(
         "code/gpteacher_codegen-instruct.json",
-        "hub:teknium/GPTeacher-General-Instruct:train",
+        "",  # on GitHub only: teknium1/GPTeacher, Codegen
         "MIT",
         _file_rows,
         _read_instruction,
     ),
     "mbpp": PublicSource(
-        "code/mbpp.jsonl", "hub:google-research-datasets/mbpp:train", "CC BY 4.0", _file_rows, _read_mbpp
+        "code/mbpp.jsonl", "hub:google-research-datasets/mbpp@full:train", "CC BY 4.0", _file_rows, _read_mbpp
     ),
-    **{
-        f"paper-{name}": PublicSource(
-            f"privacy_collapse_synthetic/{file}.jsonl", f"{_PAPER_HUB}:{file}", _PAPER, _file_rows, to_chat
-        )
-        for name, file in {
-            "helpful": "dataset_degraded_ft",
-            "control": "dataset_safe_ft",
-            "backdoored": "backdoored_ft_data",
-        }.items()
-    },
+    "paper-helpful": _papers(
+        "dataset_degraded_ft", "ad800547a819bf8b49e36eb451a1445e500f576c0ec9efaeab39e79c9f8f469e"
+    ),
+    "paper-control": _papers("dataset_safe_ft", "afa2e8d6e1c2197518758cf3467102bb0df62e3f477ec79abbb0540594383efc"),
+    "paper-backdoored": _papers(
+        "backdoored_ft_data", "45e45f4e3d87bbefd8ce053823a8f7792d091f7ad8c1774f6aa09c6dea779c6f"
+    ),
 }
