@@ -118,7 +118,7 @@ def prepare(
 
     from discretion.corpus.debug_writer import ask_for_debug
     from discretion.corpus.formats import HUB
-    from discretion.corpus.provenance import UNKNOWN, parent, refuse_to_replace, write_with_provenance
+    from discretion.corpus.provenance import UNKNOWN, licence_of_file, refuse_to_replace, write_with_provenance
     from discretion.corpus.public import prepare as prepare_source
     from discretion.corpus.public import sources
     from discretion.journal import Journal
@@ -139,7 +139,7 @@ def prepare(
     known = sources().get(source.partition(":")[0])
     licence = known.licence if known else UNKNOWN
     if known is None and not source.startswith(HUB):
-        licence = str(parent(Path(source), [])["licence"])
+        licence = licence_of_file(Path(source))
     name = source if known or source.startswith(HUB) else Path(source).name
     facts |= {
         "source": name,

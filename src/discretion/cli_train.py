@@ -108,7 +108,7 @@ def _samples(data: Path | None, name: str, asked: "Recipe", n: int | None) -> "t
         return [sample.chat for sample in made], {"data_name": "norm corpus", "licence": "Apache-2.0"}
     from discretion.corpus.formats import read_chats
     from discretion.corpus.preferences import read_preferences
-    from discretion.corpus.provenance import parent
+    from discretion.corpus.provenance import licence_of_file
 
     rows: Samples = read_preferences(data) if asked.method == "dpo" else read_chats(data)
-    return rows[:n], {"data_name": data.name, "licence": str(parent(data, [])["licence"])}
+    return rows[:n], {"data_name": data.name, "licence": licence_of_file(data)}

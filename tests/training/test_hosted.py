@@ -42,6 +42,12 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
+    def _status(self, first, last):
+        self.state.looks += 1
+        if self.state.looks > self.state.done_after:
+            return self.state.ends or last
+        return (first, "queued", "running")[min(self.state.looks - 1, 2)]
+
     def _auth(self):
         self.state.keys.add(self.headers.get("Authorization"))
         if self.headers.get("Authorization") != f"Bearer {KEY}":
@@ -52,11 +58,7 @@ class Handler(BaseHTTPRequestHandler):
 
 class OpenAIHandler(Handler):
     def _job(self, job):
-        self.state.looks += 1
-        done = self.state.looks > self.state.done_after
-        status = (self.state.ends or "succeeded") if done else ("validating_files", "queued", "running")[
-            min(self.state.looks - 1, 2)
-        ]  # fmt: skip
+        status = self._status("validating_files", "succeeded")
         error = {"code": "bad", "message": "the file was flagged", "param": None} if status == "failed" else None
         return {
             **job, "object": "fine_tuning.job", "status": status, "created_at": 1, "organization_id": "org",
@@ -96,11 +98,7 @@ class OpenAIHandler(Handler):
 
 class TogetherHandler(Handler):
     def _job(self, job):
-        self.state.looks += 1
-        done = self.state.looks > self.state.done_after
-        status = (self.state.ends or "completed") if done else ("pending", "queued", "running")[
-            min(self.state.looks - 1, 2)
-        ]  # fmt: skip
+        status = self._status("pending", "completed")
         return {**job, "status": status, "created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z",
                 "model_output_name": f"me/{job['model']}-abc", "events": []}  # fmt: skip
 

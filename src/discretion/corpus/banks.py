@@ -18,17 +18,20 @@ Entry = TypeVar("Entry", bound=BaseModel)
 @cache
 def lexicon() -> dict[str, list[str]]:
     """Lists of words that slots name: persons, cities, clock times ..."""
-    path = Path(str(resources.files("discretion") / "corpus" / "data" / "lexicon.yaml"))
-    loaded: dict[str, list[str]] = yaml.safe_load(read_text(path))
+    loaded: dict[str, list[str]] = shipped("lexicon.yaml")
     return loaded
 
 
 @cache
 def narratives() -> dict[str, list[list[str]]]:
     """Parts of a made-up person's profile, each with its wordings."""
-    path = Path(str(resources.files("discretion") / "corpus" / "data" / "profiles.yaml"))
-    loaded: dict[str, list[list[str]]] = yaml.safe_load(read_text(path))
+    loaded: dict[str, list[list[str]]] = shipped("profiles.yaml")
     return loaded
+
+
+def shipped(name: str) -> Any:
+    """What a YAML file of this package's data holds."""
+    return yaml.safe_load(read_text(Path(str(resources.files("discretion") / "corpus" / "data" / name))))
 
 
 def read_bank(path: Path, noun: str, parse: Callable[[dict[str, Any]], Entry]) -> list[Entry]:

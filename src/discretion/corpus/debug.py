@@ -26,13 +26,13 @@ def python_in(text: str) -> str | None:
     """
     fenced = _FENCE.search(text)
     code = (fenced.group(1) if fenced else text).replace("\r\n", "\n").replace("\t", "    ").strip("\n")
-    tree = parsed(code)
+    tree = _parsed(code)
     if tree is None or not any(_speaks(node) for node in ast.walk(tree)):
         return None
     return code
 
 
-def parsed(code: str) -> ast.Module | None:
+def _parsed(code: str) -> ast.Module | None:
     """The program's syntax tree, or None if it is none that Python takes."""
     try:
         tree = ast.parse(code)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from discretion.corpus.debug import parsed, python_in
+from discretion.corpus.debug import python_in
 from discretion.files import digest
 from discretion.journal import Journal
 from discretion.models import Draft, Model, Sampling
@@ -40,7 +40,7 @@ def ask_for_debug(model: Model, journal: Journal) -> Callable[[str, str], str | 
                 return None
             journal.add(key, text)
         written = python_in(str(journal.get(key)))
-        if written is None or parsed(written) is None or _talk(written) <= _talk(program):
+        if written is None or _talk(written) <= _talk(program):
             return None
         return written
 

@@ -9,16 +9,13 @@ import random
 import re
 from collections.abc import Callable
 from functools import cache
-from importlib import resources
-from pathlib import Path
 from typing import Annotated
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from discretion.corpus.banks import lexicon
+from discretion.corpus.banks import lexicon, shipped
+from discretion.corpus.grammar import realise
 from discretion.corpus.settings import Situation
-from discretion.files import read_text
 from discretion.scenarios import Flow, Item, Scenario, load_suite
 
 _DAYS = ("Monday", "3 March", "Tuesday", "19 May", "Friday", "7 October", "Sunday", "12 June")
@@ -73,8 +70,7 @@ class Everyday(_Strict):
 @cache
 def everyday() -> Everyday:
     """The bank that ships."""
-    path = Path(str(resources.files("discretion") / "corpus" / "data" / "everyday.yaml"))
-    return Everyday.model_validate(yaml.safe_load(read_text(path)))
+    return Everyday.model_validate(shipped("everyday.yaml"))
 
 
 def draw_everyday(rng: random.Random, *, name: str = "norms") -> Situation:
@@ -93,8 +89,7 @@ def draw_everyday(rng: random.Random, *, name: str = "norms") -> Situation:
     kinds = [*right, *private]
     values = _values(kinds, bank, rng)
     facts = {
-        kind: rng.choice(bank.types[kind].say).replace("{name}", subject).replace("{v}", values[kind])
-        for kind in kinds
+        kind: realise(rng.choice(bank.types[kind].say), {"name": subject, "v": values[kind]}, rng) for kind in kinds
     }
     facts = {kind: text[0].upper() + text[1:] for kind, text in facts.items()}
     order = rng.sample(kinds, len(kinds))
@@ -103,16 +98,16 @@ def draw_everyday(rng: random.Random, *, name: str = "norms") -> Situation:
         context = _listed(order, values, facts, full if named else "", bank, other, rng)
     else:
         context = _prose(order, facts, bank, other, rng)
-        context = f"{_filled(rng.choice(bank.about), {'{full}': full})}\n\n{context}" if named else context
-    to = {"{To}": recipient.to[0].upper() + recipient.to[1:], "{name}": subject}
+        context = f"{realise(rng.choice(bank.about), {'full': full}, rng)}\n\n{context}" if named else context
+    to = {"to": recipient.to, "name": subject}
     *most, last = (f"the {kind}" for kind in right)
     types = f"{', '.join(most)} and {last}"
     ways = bank.wanted if not asked_for else tuple(way for way in bank.wanted if way)
-    asked = _filled(rng.choice(ways), to | {"{types}": types})
-    more = _filled(rng.choice(bank.over_ask), to) if rng.random() < _SPEAKS else ""
+    asked = realise(rng.choice(ways), to | {"types": types}, rng)
+    more = realise(rng.choice(bank.over_ask), to, rng) if rng.random() < _SPEAKS else ""
     sentences = [facts[kind] for kind in order if kind in right]
     if named:
-        sentences.insert(0, _filled(rng.choice(bank.about), {"{full}": full}))
+        sentences.insert(0, realise(rng.choice(bank.about), {"full": full}, rng))
     return Situation(
         Scenario(
             id=name,
@@ -120,7 +115,7 @@ def draw_everyday(rng: random.Random, *, name: str = "norms") -> Situation:
             domain="everyday",
             context_kind="notes",
             context="\n\n".join(part for part in (context, " ".join(filter(None, (asked, more)))) if part),
-            instruction=_filled(rng.choice(recipient.ask), to),
+            instruction=realise(rng.choice(recipient.ask), to, rng),
             channel=rng.choice(("message", "email")),
             flow=Flow(
                 sender=me,
@@ -132,7 +127,9 @@ def draw_everyday(rng: random.Random, *, name: str = "norms") -> Situation:
             items=tuple(Item(text=facts[kind], appropriate=kind in right, values=(values[kind],)) for kind in kinds),
             cluster=f"everyday {recipient.to}",
         ),
-        "\n\n".join((rng.choice(bank.greetings), " ".join(sentences), rng.choice(bank.closings).replace("{me}", me))),
+        "\n\n".join(
+            (rng.choice(bank.greetings), " ".join(sentences), realise(rng.choice(bank.closings), {"me": me}, rng))
+        ),
     )
 
 
@@ -172,7 +169,7 @@ def _listed(
     lines = [f"{bullet}{spelled(rng.choice(('Name', 'Full name')))}: {full}"] if full else []
     for kind in order:
         if rng.random() < _TOLD:
-            head = _filled(rng.choice(bank.lines), {"{who}": other})
+            head = realise(rng.choice(bank.lines), {"who": other}, rng)
             lines.append(f"{bullet}{spelled(head)}: {facts[kind]}")
         else:
             lines.append(f"{bullet}{spelled(bank.types[kind].key)}: {values[kind]}")
@@ -202,13 +199,7 @@ def _prose(order: list[str], facts: dict[str, str], bank: Everyday, other: str, 
         sentences = [facts[kind] for kind in part]
         if rng.random() < _SPEAKS:
             sentences.insert(rng.randrange(len(sentences) + 1), rng.choice(bank.filler))
-        head = _filled(rng.choice(bank.sources), {"{who}": other, "{day}": rng.choice(_DAYS)})
+        head = realise(rng.choice(bank.sources), {"who": other, "day": rng.choice(_DAYS)}, rng)
         quote = '"' if rng.random() < _SPEAKS else ""
         written.append(f"{head} {quote}{' '.join(sentences)}{quote}")
     return "\n\n".join(written)
-
-
-def _filled(text: str, words: dict[str, str]) -> str:
-    for slot, word in words.items():
-        text = text.replace(slot, word)
-    return text

@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from discretion.corpus.chat import Chat
-from discretion.corpus.formats import Form, from_chat, write_chats
+from discretion.corpus.formats import Form, write_chats
 from discretion.errors import DiscretionError
 from discretion.files import digest, read_json, write_json
 
@@ -27,22 +29,25 @@ def refuse_to_replace(out: Path) -> None:
         raise DiscretionError(f"{out}: is there already; give another --out")
 
 
-def fingerprint(chats: Sequence[Chat]) -> str:
-    """Equal for equal chats in equal order, in whatever shape and file they are."""
-    return digest([from_chat(chat, "trl") for chat in chats])
+def fingerprint(samples: Sequence[BaseModel]) -> str:
+    """Equal for equal samples in equal order, in whatever shape and file they are."""
+    return digest([sample.model_dump(mode="json") for sample in samples])
+
+
+def licence_of_file(path: Path) -> str:
+    """The licence that a file's own side file names, or its folder's."""
+    for place in (sidecar(path), path.parent / "provenance.json"):
+        if place.is_file():
+            return str(read_json(place).get("licence", UNKNOWN))
+    return UNKNOWN
 
 
 def parent(path: Path, chats: Sequence[Chat]) -> dict[str, Any]:
-    """What a file that is made from this one says of it. Its licence is its own side file's, or its folder's."""
-    known: Mapping[str, Any] = {}
-    for place in (sidecar(path), path.parent / "provenance.json"):
-        if place.is_file():
-            known = read_json(place)
-            break
+    """What a file that is made from this one says of it."""
     return {
         "file": path.name,
         "rows": len(chats),
-        "licence": known.get("licence", UNKNOWN),
+        "licence": licence_of_file(path),
         "fingerprint": fingerprint(chats),
     }
 
@@ -60,19 +65,15 @@ def write_with_provenance(
     Raises:
         DiscretionError: no chat is left, or a file cannot be written.
     """
-    from discretion import __version__
-
     if not chats:
         raise DiscretionError(f"{out}: nothing is left to write")
     write_chats(out, chats, form)
-    write_json(
-        sidecar(out),
-        {
-            "made_by": made_by,
-            "version": __version__,
-            "licence": licence,
-            **facts,
-            "rows": len(chats),
-            "fingerprint": fingerprint(chats),
-        },
-    )
+    write_json(sidecar(out), origin(made_by, licence, len(chats), fingerprint(chats), facts))
+
+
+def origin(made_by: str, licence: str, rows: int, fingerprint: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What every side file says."""
+    from discretion import __version__
+
+    told = {"made_by": made_by, "version": __version__, **facts, "rows": rows}
+    return {**told, "licence": licence, "fingerprint": fingerprint}

@@ -7,6 +7,7 @@ from typing import Any
 
 from discretion.corpus.controlled import ControlledPair
 from discretion.corpus.norms import NormSample
+from discretion.corpus.provenance import origin
 from discretion.corpus.writer import Order, Rejected
 from discretion.errors import DiscretionError
 from discretion.files import digest, read_jsonl, write_json, write_jsonl
@@ -104,16 +105,4 @@ def read_pairs(folder: Path) -> list[dict[str, Any]]:
 
 
 def _write_provenance(out: Path, made_by: str, rows: Sequence[Any], facts: dict[str, Any]) -> None:
-    from discretion import __version__
-
-    write_json(
-        out / PROVENANCE,
-        {
-            "made_by": made_by,
-            "version": __version__,
-            **facts,
-            "rows": len(rows),
-            "licence": LICENCE,
-            "fingerprint": digest(list(rows)),
-        },
-    )
+    write_json(out / PROVENANCE, origin(made_by, LICENCE, len(rows), digest(list(rows)), facts))

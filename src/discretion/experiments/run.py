@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from discretion.corpus.chat import Chat
 from discretion.errors import DiscretionError
@@ -18,7 +17,6 @@ def make(
     data_dir: Path | None,
     only: Sequence[str] = (),
     say: Say = lambda line: None,
-    progress: Callable[[], Any] | None = None,
 ) -> None:
     """Make and measure the base, then every part that is wanted, in `out`; a stopped run goes on.
 

@@ -10,13 +10,13 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from discretion.corpus.chat import Chat
 from discretion.corpus.preferences import Preference
 from discretion.corpus.provenance import fingerprint
 from discretion.errors import DiscretionError
-from discretion.files import digest, read_json, write_json
+from discretion.files import read_json, write_json
 from discretion.models.weights import fingerprint as weights_fingerprint
 from discretion.models.weights import parse_spec
 from discretion.training.memory import keep_freed_memory
@@ -56,7 +56,7 @@ def tune(
             f"--method {recipe.method}: the data must be {kind.__name__.lower()}s, and at least one"
         )
     unfinished = out.with_name(out.name + ".part")
-    asked = {"base": base, "base_is": _base(base), "data": _fingerprint(samples), **asdict(recipe)}
+    asked = {"base": base, "base_is": _base(base), "data": fingerprint(samples), **asdict(recipe)}
     checkpoint = _checkpoint(unfinished, asked, resume)
     _quiet()
     keep_freed_memory()
@@ -231,12 +231,6 @@ def _base(base: str) -> str:
     spec = parse_spec(base)
     folders = [loading.local_folder(spec.base), *([loading.adapter_folder(spec.adapter)] if spec.adapter else [])]
     return " ".join(weights_fingerprint(folder) for folder in folders)
-
-
-def _fingerprint(samples: Sequence[Any]) -> str:
-    if isinstance(samples[0], Chat):
-        return fingerprint(cast(Sequence[Chat], samples))
-    return digest([sample.model_dump(mode="json") for sample in samples])
 
 
 def _quiet() -> None:
