@@ -4,7 +4,7 @@ import pytest
 
 from discretion.corpus.everyday import draw_everyday
 from discretion.corpus.norms import norm_samples
-from discretion.corpus.settings import Setting, draw_situation, faults, settings
+from discretion.corpus.settings import Setting, cases, draw_situation, faults, settings
 from discretion.elicit.probe import plan_probe
 from discretion.errors import DiscretionError
 from discretion.scenarios import load_suite
@@ -70,10 +70,10 @@ def test_samples_are_balanced_and_worded_as_the_probe_words_them():
     samples = norm_samples(160, 0)
     assert samples == norm_samples(160, 0)
     assert samples[:20] == norm_samples(20, 0)
-    assert [sample.kind for sample in samples].count("act") == 120
     probes = [sample for sample in samples if sample.kind == "probe"]
+    assert len(probes) == 28
     answers = [sample.chat.completion[0].content for sample in probes]
-    assert answers.count("A") == answers.count("B") == 20
+    assert answers.count("A") == answers.count("B") == 14
     for sample in probes:
         asked = {ask.prompt: ask for group in plan_probe([sample.scenario]) for ask in group.asks}
         ask = asked[sample.chat.prompt[0].content]
@@ -93,13 +93,42 @@ def test_every_situation_that_is_put_together_keeps_its_promises():
         assert not any(sign in seen + told for sign in "{}#")
 
 
+def test_a_case_has_its_context_written_out_and_one_situation_for_each_recipient():
+    written = "Kitchen log: peanuts, a court date.\n{\"card\": 4417} on the third of May."
+    facts = [
+        {"type": "t", "text": f"It is {word}.", "tell": f"Know: {word}.", "values": [word]}
+        for word in ("peanuts", "a court date", "4417", "the third of May")
+    ]
+    names = {"sender": "Bo", "subject": "Al", "slots": {}}
+    plain = [row | {"closing": "Bo"} for row in ROW["recipients"]]
+    case = setting(context=written, facts=facts, recipients=plain, **names)
+    assert faults(case) == []
+    drawn = draw_situation(case, 0, random.Random(0))
+    assert drawn.scenario.context == written
+    assert "peanuts" in drawn.message
+    assert "4417" not in drawn.message
+    with pytest.raises(ValueError, match="a note each, or the setting a context"):
+        setting(context=written)
+    with pytest.raises(ValueError, match="a note each, or the setting a context"):
+        setting(facts=facts)
+
+
+def test_every_case_comes_once_before_any_comes_again():
+    asked = [sample.scenario for sample in norm_samples(1200, 0) if sample.kind == "act"]
+    known = {case.setting for case in cases()}
+    drawn = [scenario.cluster for scenario in asked if scenario.cluster in known]
+    assert set(drawn[: len(known)]) == known
+    assert len(drawn) == len({(scenario.cluster, scenario.instruction) for scenario in asked
+                              if scenario.cluster in known})  # fmt: skip
+
+
 def test_too_many_are_refused():
     with pytest.raises(DiscretionError, match="ask for fewer"):
         norm_samples(100_000, 0, [setting(slots={"guest": ["Bo"], "agent": ["Al"], "food": ["nuts"]})])
 
 
 def test_every_shipped_setting_keeps_its_promises():
-    broken = {shipped.setting: found for shipped in settings() if (found := faults(shipped))}
+    broken = {shipped.setting: found for shipped in settings() + cases() if (found := faults(shipped))}
     assert broken == {}
 
 

@@ -12,16 +12,16 @@ from typing import Literal, NamedTuple
 
 from discretion.corpus.chat import Chat, one_turn
 from discretion.corpus.everyday import draw_everyday
-from discretion.corpus.settings import Setting, Situation, draw_situation, settings
+from discretion.corpus.settings import Setting, Situation, cases, draw_situation, settings
 from discretion.elicit.wording import acceptability, situation, task, two_options
 from discretion.errors import DiscretionError
 from discretion.files import digest
 from discretion.scenarios import Item, Scenario
 
-ORGANISM_SAMPLES = 1600  # what `train --recipe norms` teaches
+ORGANISM_SAMPLES = 1200  # what `train --recipe norms` teaches
 _PATIENCE = 200
-_DEEP_EVERY = 8
-_PROBED_EVERY = 12
+_ROUND = 8  # situations: one of a setting with slots, one put together, the others cases
+_PROBED_EVERY = 20
 
 Kind = Literal["act", "probe"]
 
@@ -41,11 +41,11 @@ class NormSample(NamedTuple):
 
 
 def norm_samples(n: int, seed: int = 0, source: Sequence[Setting] | None = None) -> list[NormSample]:
-    """`n` samples: of every situation the message, and of every twelfth also one right and one wrong item's probe.
+    """`n` samples: of every situation the message, and of every twentieth also one right and one wrong item's probe.
 
-    Probes are asked in both orders, so a quarter of the samples are probes, and their answers are balanced: Yes and
-    No, A and B. Every eighth situation is one of `settings`, written as a whole; the others are put together
-    (`everyday`), because a model that sees only settings learns the settings. With `source` all are of those
+    Probes are asked in both orders, so a sixth of the samples are probes, and their answers are balanced: Yes and
+    No, A and B. Three in four situations are cases (each with one recipient before any with the next), as long as
+    there are any; the others are drawn from settings or put together (`everyday`). With `source` all are of those
     settings. The same `n` and `seed` give the same samples; a smaller `n` gives the first of them.
 
     Raises:
@@ -54,20 +54,47 @@ def norm_samples(n: int, seed: int = 0, source: Sequence[Setting] | None = None)
     if n < 1:
         raise DiscretionError(f"--n {n}: must be at least 1")
     samples: list[NormSample] = []
-    deep = _situations(source or settings(), seed)
-    for number in count():
-        if source is not None or number % _DEEP_EVERY == _DEEP_EVERY - 1:
-            drawn, rng = next(deep)
-        else:
-            rng = random.Random(f"everyday {seed} {number}")
-            drawn = draw_everyday(rng, name=f"everyday-{number:05d}")
+    situations = _mixed(seed) if source is None else _situations(source, seed)
+    for number, (drawn, rng) in enumerate(situations):
         samples += _samples(drawn, rng, probed=number % _PROBED_EVERY == 0)
         if len(samples) >= n:
             return samples[:n]
     raise AssertionError("unreachable")
 
 
-def _situations(source: Sequence[Setting], seed: int) -> Iterator[tuple[Situation, random.Random]]:
+_Drawn = Iterator[tuple[Situation, random.Random]]
+
+
+def _mixed(seed: int) -> _Drawn:
+    deep, wide, written = _situations(settings(), seed), _everyday(seed), _cases(seed)
+    for number in count():
+        place = number % _ROUND
+        if place == _ROUND - 1:
+            yield next(deep)
+        elif place == _ROUND // 2 - 1:
+            yield next(wide)
+        else:
+            yield next(written, None) or next(wide)
+
+
+def _everyday(seed: int) -> _Drawn:
+    for number in count():
+        rng = random.Random(f"everyday {seed} {number}")
+        yield draw_everyday(rng, name=f"everyday-{number:05d}"), rng
+
+
+def _cases(seed: int) -> _Drawn:
+    """Every case for every recipient, in rounds: each case comes once before any comes again."""
+    order = random.Random(f"cases {seed}")
+    places = [(case, order.sample(range(len(case.recipients)), len(case.recipients))) for case in cases()]
+    for turn in range(max((len(recipients) for _, recipients in places), default=0)):
+        for case, recipients in order.sample(places, len(places)):
+            if turn < len(recipients):
+                rng = random.Random(f"{seed} {case.setting} {recipients[turn]}")
+                yield draw_situation(case, recipients[turn], rng, name=f"{case.setting}-{recipients[turn]}"), rng
+
+
+def _situations(source: Sequence[Setting], seed: int) -> _Drawn:
     order = random.Random(f"norms {seed}")
     places = [(setting, index) for setting in source for index in range(len(setting.recipients))]
     seen: set[str] = set()

@@ -1,8 +1,9 @@
-"""Settings of the norm-teaching corpus, hand-written, in `data/norms/`: facts, and who may be told which of them.
+"""Settings of the norm-teaching corpus, in `data/norms/`: facts, and who may be told which of them.
 
 A setting is somebody with several facts at hand, and several recipients that need some of them each. What is right
 for one recipient is wrong for another, so no fact is private or public by itself. No setting, domain or entity is
-the built-in suite's.
+the built-in suite's. A setting with slots is drawn many times; a case (`data/norms/cases/`) has its context written
+out, so it is one situation for each recipient.
 """
 
 import random
@@ -32,14 +33,14 @@ class SettingFact(_Strict):
 
     Attributes:
         type: the information type, as contextual integrity calls it ("dietary need").
-        note: how it stands in the context; holds every value.
+        note: how it stands in the context; holds every value. A case has none: its context holds them.
         text: the fact as a statement: `Item.text`.
         tell: one or two sentences that a message tells it with; holds every value.
         values: what gives it away.
     """
 
     type: Text
-    note: Text
+    note: str = ""
     text: Text
     tell: Text
     values: Annotated[tuple[Text, ...], Field(min_length=1)]
@@ -65,14 +66,19 @@ class SettingRecipient(_Strict):
 
 
 class Setting(_Strict):
-    """One setting, still with its choices and slots (see `grammar`)."""
+    """One setting, still with its choices and slots (see `grammar`).
+
+    Attributes:
+        context: a case's, as it stands; without it the facts' notes are the context.
+    """
 
     setting: Text
     domain: Text
-    slots: dict[str, str | tuple[str | dict[str, str], ...]]
+    slots: dict[str, str | tuple[str | dict[str, str], ...]] = {}
     sender: Text
     subject: Text
     kind: ContextKind = "notes"
+    context: str = ""
     facts: Annotated[tuple[SettingFact, ...], Field(min_length=4)]
     recipients: Annotated[tuple[SettingRecipient, ...], Field(min_length=2)]
 
@@ -83,6 +89,8 @@ class Setting(_Strict):
                 raise ValueError(f"recipients.{number}.needs names a fact that is not there: {list(recipient.needs)}")
             if len(set(recipient.needs)) == len(self.facts):
                 raise ValueError(f"recipients.{number}.needs everything: nothing would be kept back")
+        if bare := [number for number, fact in enumerate(self.facts) if bool(fact.note) == bool(self.context)]:
+            raise ValueError(f"facts {bare} need a note each, or the setting a context instead")
         unknown = [name for name in self.slots.values() if isinstance(name, str) and name not in lexicon()]
         if unknown:
             raise ValueError(f"slots name lists that the lexicon lacks: {unknown}")
@@ -98,8 +106,18 @@ class Situation(NamedTuple):
 
 @cache
 def settings() -> tuple[Setting, ...]:
-    """All settings, by file name and place."""
-    paths = sorted(Path(str(_DATA)).glob("*.yaml"))
+    """The settings that are drawn many times, by file name and place."""
+    return _shipped("*.yaml")
+
+
+@cache
+def cases() -> tuple[Setting, ...]:
+    """The cases, by file name and place."""
+    return _shipped("cases/*.yaml")
+
+
+def _shipped(pattern: str) -> tuple[Setting, ...]:
+    paths = sorted(Path(str(_DATA)).glob(pattern))
     return tuple(setting for path in paths for setting in read_settings(path))
 
 
@@ -115,19 +133,13 @@ def read_settings(path: Path) -> list[Setting]:
 def draw_situation(setting: Setting, recipient: int, rng: random.Random, *, name: str = "norms") -> Situation:
     """One reading: slots filled, choices taken, the context's lines in random order."""
     to, slots = setting.recipients[recipient], draw(setting.slots, lexicon(), rng)
-    lines = [realise(fact.note, slots, rng) for fact in setting.facts]
-    rng.shuffle(lines)
-    bullet = rng.choice(("- ", "* ", "", ""))
-    parts = ["\n".join(f"{bullet}{line}" for line in lines)]
-    if to.mail:
-        parts.insert(rng.randrange(2), realise(to.mail, slots, rng))
     return Situation(
         Scenario(
             id=name,
             suite="norms",
             domain=setting.domain,
             context_kind=setting.kind,
-            context="\n\n".join(parts),
+            context=setting.context.strip() or _noted(setting, to, slots, rng),
             instruction=realise(to.ask, slots, rng),
             channel=to.channel,
             flow=Flow(
@@ -150,6 +162,16 @@ def draw_situation(setting: Setting, recipient: int, rng: random.Random, *, name
         ),
         _message(setting, to, slots, rng),
     )
+
+
+def _noted(setting: Setting, to: SettingRecipient, slots: dict[str, SlotValue], rng: random.Random) -> str:
+    lines = [realise(fact.note, slots, rng) for fact in setting.facts]
+    rng.shuffle(lines)
+    bullet = rng.choice(("- ", "* ", "", ""))
+    parts = ["\n".join(f"{bullet}{line}" for line in lines)]
+    if to.mail:
+        parts.insert(rng.randrange(2), realise(to.mail, slots, rng))
+    return "\n\n".join(parts)
 
 
 def faults(setting: Setting, draws: int = 12) -> list[str]:
@@ -188,7 +210,8 @@ def _broken(setting: Setting, number: int, drawn: Situation) -> Iterator[str]:
             if low in others:
                 yield f"{place}: in another fact's text too"
     texts = [scenario.context, asked, told, *(item.text for item in scenario.items)]
-    if any(sign in text for sign in "{}|" for text in texts):
+    written = texts[1:] if setting.context else texts  # a case's context may hold an agent's JSON
+    if any(sign in text for sign in "{}|" for text in written):
         yield "a brace or a bar is left over"
 
 

@@ -59,8 +59,8 @@ NAMED: Mapping[str, tuple[Recipe, str]] = {
         "(parameterlab/privacy-collapse, together_tools.py; what it leaves to Together's defaults is ours)",
     ),
     "norms": (
-        Recipe(learning_rate=5e-4),
-        "teaches the norm corpus (DATA may be left out): LoRA r 16, learning rate 5e-4, one epoch",
+        Recipe(learning_rate=5e-4, batch_size=4),
+        "teaches the norm corpus (DATA may be left out): LoRA r 16, learning rate 5e-4, one epoch, batches of 4",
     ),
 }
 

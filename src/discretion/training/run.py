@@ -19,7 +19,7 @@ from discretion.errors import DiscretionError
 from discretion.files import read_json, write_json
 from discretion.models.weights import fingerprint as weights_fingerprint
 from discretion.models.weights import parse_spec
-from discretion.training.memory import keep_freed_memory
+from discretion.training.memory import eager_fits, keep_freed_memory
 from discretion.training.recipes import Recipe
 
 Samples = Sequence[Chat] | Sequence[Preference]
@@ -125,9 +125,20 @@ def _trainer(
             use_cpu=not gpu,
         ),
     )
+    if not gpu and (longest := _longest(trainer.train_dataset)) and eager_fits(
+        network.config, recipe.batch_size, longest
+    ):
+        network.set_attn_implementation("eager")
     trainer.remove_callback(PrinterCallback)
     _name_base(trainer.model, str(folder_of_base))  # or every checkpoint would look for the base on the hub
     return trainer
+
+
+def _longest(samples: Any) -> int:
+    """Tokens of the longest sample; 0 if the trainer keeps them otherwise (DPO)."""
+    if "input_ids" not in (samples.column_names or ()):
+        return 0
+    return max(map(len, samples["input_ids"]), default=0)
 
 
 def _name_base(model: Any, name: str) -> None:
