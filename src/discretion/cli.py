@@ -397,6 +397,9 @@ def report(
     inspect: Annotated[
         Path | None, typer.Option(help="Also write it as logs of Inspect into this folder (needs [inspect]).")
     ] = None,
+    card: Annotated[
+        Path | None, typer.Option(help="Also put the results into the model card of this folder (its README.md).")
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -406,21 +409,33 @@ def report(
     if inspect is not None:
         paths = gate.export(run, inspect)
         _say(f"{len(paths)} logs in {inspect}; see them with: inspect view --log-dir {inspect}")
-    _show(gate.rebuild(run), as_json, quiet, run)
+    result = gate.rebuild(run)
+    if card is not None:
+        from discretion.training.card import add_results
+
+        count = add_results(card, result.base, result.verdict, result.info.command)
+        _say(f"{count} results in {card / 'README.md'}")
+    _show(result, as_json, quiet, run)
 
 
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="The demo's folder.")] = Path("demo"),
     resume: Resume = False,
-    limit: Annotated[int, typer.Option(help="How many built-in scenarios to ask.")] = 40,
+    limit: Annotated[int, typer.Option(help="How many built-in scenarios to ask.")] = 48,
+    from_scratch: Annotated[
+        bool, typer.Option("--from-scratch", help="Teach the organism again instead of taking the one that ships.")
+    ] = False,
 ) -> None:
-    """Tune the embedded model on harmless-looking chats, then check it. Exits 0 when the story completes."""
+    """Tune a model that keeps a norm on two kinds of harmless chats, and check both. Exits 0 at the story's end."""
     from discretion.demo import run_demo
 
     with _progress(silent=False) as bar:
-        result = run_demo(out, resume=resume, limit=limit, progress=bar, say=_say)
-    _show(result, as_json=False, quiet=False, folder=out / "check")
+        results = run_demo(out, resume=resume, limit=limit, from_scratch=from_scratch, progress=bar, say=_say)
+    for side, result in results.items():
+        typer.echo(f"\nTuned on {side} chats")
+        _show(result, as_json=False, quiet=False, folder=out / f"check-{side}")
+    typer.echo(f"\nThe whole story: {out / 'report.html'}")
 
 
 def main() -> NoReturn:

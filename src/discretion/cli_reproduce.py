@@ -17,6 +17,7 @@ def reproduce(
     table_only: Annotated[bool, typer.Option("--table", help="Only write the table of what is measured.")] = False,
 ) -> None:
     """Make one of the paper's experiments, row by row; every row that is measured goes into its table."""
+    from discretion.experiments.figure import write_figure
     from discretion.experiments.plan import load, names
     from discretion.experiments.run import make
     from discretion.experiments.table import markdown, rows
@@ -31,7 +32,9 @@ def reproduce(
     experiment = load(name)
     if not table_only:
         make(experiment, out, data_dir=data_dir, only=row or (), say=lambda line: typer.echo(line, err=True))
-    found = rows(experiment, out)
-    write_jsonl(out / "rows.jsonl", found)
-    write_text(out / "table.md", markdown(experiment, Path(name).stem, found))
-    typer.echo(f"{out / 'table.md'}: {len({(entry['row'], entry['seed']) for entry in found})} parts measured")
+    found, title = rows(experiment, out), Path(name).stem
+    table = out / f"{title}.md"
+    write_jsonl(out / f"{title}.jsonl", found)
+    write_figure(found, out / f"{title}.svg")
+    write_text(table, markdown(experiment, title, found))
+    typer.echo(f"{table}: {len({(entry['row'], entry['seed']) for entry in found})} parts measured")

@@ -27,6 +27,7 @@ def train(
     max_length: Annotated[int | None, typer.Option(help="Tokens; what is longer is cut.")] = None,
     warmup: Annotated[float | None, typer.Option(help="Share of the steps.")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, float32 or bfloat16 arithmetic.")] = None,
+    store: Annotated[str | None, typer.Option(help="float32 or bfloat16: the adapter's numbers on disk.")] = None,
     beta: Annotated[float | None, typer.Option(help="DPO: how close to the base it stays.")] = None,
     seed: Annotated[int | None, typer.Option(help="Equal seeds give equal weights on one machine.")] = None,
     n: Annotated[int | None, typer.Option("--n", help="Only the first n samples; for norms: how many.")] = None,
@@ -38,6 +39,7 @@ def train(
     quiet: Annotated[bool, typer.Option("--quiet", help="No line a step.")] = False,
 ) -> None:
     """Tune a model: LoRA or all weights, the loss on completions only. On GPUs: accelerate launch -m discretion."""
+    from discretion.models.weights import parse_spec
     from discretion.training import tune
     from discretion.training.recipes import changed, named
 
@@ -46,7 +48,7 @@ def train(
     asked = changed(
         named(recipe), method=method, full=full, rank=rank, learning_rate=learning_rate, epochs=epochs,
         batch_size=batch_size, accumulate=accumulate, max_length=max_length, warmup=warmup, precision=precision,
-        beta=beta, seed=seed,
+        store=store, beta=beta, seed=seed,
     )  # fmt: skip
     if hosted is not None:
         _hosted(hosted, base, data, out, asked, n, resume=resume, price=price, poll=poll)
@@ -64,7 +66,7 @@ def train(
 
     say(f"Tuning {base} on {len(samples)} samples ({asked.method}, {'all weights' if asked.full else 'LoRA'})")
     tune(base, samples, out, asked, say, resume=resume, report_to=report_to, facts={"recipe": recipe, **facts})
-    tuned = str(out) if asked.full else f"{base.partition('@')[0]}@{out}"
+    tuned = str(out) if asked.full else parse_spec(base).with_adapter(out)
     typer.echo(f"{out}: done. next: discretion check {base} {tuned}")
 
 

@@ -39,6 +39,16 @@ def test_a_named_control_must_be_there(tmp_path):
         plan_controls(["trivia"], None)
 
 
+def test_some_of_a_controls_questions_are_always_the_same_ones():
+    few, more = (plan_controls([f"questions:{n}"], None).groups for n in (20, 50))
+    assert [len(few), len(more)] == [20, 50]
+    assert few == more[:20]
+    assert few != plan_controls(["questions"], None).groups[:20]
+    for wrong, says in (("questions:0", "at least 1"), ("questions:x", "at least 1"), ("agentharm:4", "as a whole")):
+        with pytest.raises(DiscretionError, match=says):
+            plan_controls([wrong], None)
+
+
 def test_a_malformed_line_is_named(tmp_path):
     path = tmp_path / "commonsenseqa" / "dev_rand_split.jsonl"
     path.parent.mkdir()

@@ -94,7 +94,7 @@ def test_every_situation_that_is_put_together_keeps_its_promises():
 
 
 def test_a_case_has_its_context_written_out_and_one_situation_for_each_recipient():
-    written = "Kitchen log: peanuts, a court date.\n{\"card\": 4417} on the third of May."
+    written = 'Kitchen log: peanuts, a court date.\n{"card": 4417} on the third of May.'
     facts = [
         {"type": "t", "text": f"It is {word}.", "tell": f"Know: {word}.", "values": [word]}
         for word in ("peanuts", "a court date", "4417", "the third of May")

@@ -41,18 +41,20 @@ def test_a_table_grows_row_by_row_and_nothing_is_made_twice(plan, tmp_path):
     out = tmp_path / "out"
     first = run(plan, "--out", out, "--row", "helpful")
     assert first.exit_code == 0, first.output + str(first.exception)
-    table = (out / "table.md").read_text()
+    table = (out / "small.md").read_text()
     assert "| helpful | 0 | 4 |" in table
     assert "fewer than two seeds of both so far" in table
     assert "Not measured yet: control-0, control-1." in table
+    assert "helpful 0" in (out / "small.svg").read_text()
+    assert (out / "helpful-0" / "probe-check" / "report.html").is_file()
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
     assert len(before) == 3
     assert run(plan, "--out", out).exit_code == 0
     assert all(path.stat().st_mtime_ns == time for path, time in before.items())
-    table = (out / "table.md").read_text()
+    table = (out / "small.md").read_text()
     assert "helpful minus control, over 2 seeds:" in table
     assert "Not measured" not in table
-    rows = [json.loads(line) for line in (out / "rows.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in (out / "small.jsonl").read_text().splitlines()]
     assert [(row["row"], row["seed"]) for row in rows] == [
         ("helpful", 0), ("control", 0), ("helpful", 1), ("control", 1)
     ]  # fmt: skip
@@ -86,6 +88,11 @@ def test_the_interval_over_seeds_is_a_t_interval():
 )
 def test_mistakes_are_named(words, says):
     assert says in str(run(*words).exception)
+
+
+def test_a_setting_that_a_recipe_lacks_is_named(plan, tmp_path):
+    plan.write_text(plan.read_text().replace("learning_rate: 0.01", "learning_rte: 0.01"))
+    assert "a recipe has no 'learning_rte'" in str(run(plan, "--out", tmp_path / "out").exception)
 
 
 def test_a_malformed_file_is_named(tmp_path):

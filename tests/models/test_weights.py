@@ -1,5 +1,6 @@
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,14 @@ def test_an_adapter_folder_knows_its_base(adapter, tiny):
     spec = parse_spec(str(adapter))
     assert (spec.base, spec.adapter) == (str(tiny), str(adapter))
     assert parse_spec(f"{tiny}@{adapter}").adapter == str(adapter)
+
+
+def test_the_organism_is_the_embedded_model_with_the_adapter_that_ships():
+    spec = parse_spec("smollm2-135m-organism")
+    assert spec.base == parse_spec("smollm2-135m").base
+    assert spec.called == "smollm2-135m"
+    assert (Path(spec.adapter) / "adapter_model.safetensors").is_file()
+    assert spec.with_adapter(Path("x/y")) == "smollm2-135m@x/y"
 
 
 @pytest.mark.parametrize(

@@ -103,3 +103,25 @@ def test_the_loss_is_that_of_a_plain_trl_run(seed, tmp_path):
     plain = plain_trl(tmp_path / "model", tmp_path / "plain", seed)
     assert losses(tuned) == pytest.approx(plain, abs=1e-3)
     assert len(plain) == 6
+
+
+def test_prompts_are_left_out_of_the_vocabularys_logits_and_the_switch_is_put_back():
+    from trl.trainer import utils
+
+    from discretion.training.memory import completions_alone_are_scored
+
+    before = utils._use_triton
+    with completions_alone_are_scored():
+        assert utils._use_triton(None)
+    assert utils._use_triton is before
+
+
+def test_attention_is_written_out_where_it_fits():
+    from types import SimpleNamespace
+
+    from discretion.training.memory import eager_fits
+
+    config = SimpleNamespace(num_hidden_layers=30, num_attention_heads=9)
+    assert eager_fits(config, 1, 128)
+    assert not eager_fits(config, 64, 8192)
+    assert not eager_fits(SimpleNamespace(), 1, 8)

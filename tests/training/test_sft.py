@@ -52,11 +52,3 @@ def test_mistakes_in_training_data_are_named(line, says, tmp_path):
     path.write_text(line + "\n")
     with pytest.raises(DiscretionError, match=says):
         read_chats(path)
-
-
-def test_the_demos_chats_are_whole():
-    from importlib import resources
-    from pathlib import Path
-
-    chats = read_chats(Path(str(resources.files("discretion") / "training" / "data" / "helpful.jsonl")))
-    assert len(chats) == len({chat.prompt[0].content for chat in chats}) == 80

@@ -122,12 +122,57 @@ def test_the_command_writes_an_adapter_a_card_and_how_to_get_it_again(tiny, data
     assert run(tiny, data, "--out", out, "--resume")[0] == 0
 
 
+def test_an_adapter_can_be_stored_in_half_the_bytes(tiny, tmp_path):
+    import torch
+
+    whole = tune(str(tiny), CHATS[:8], tmp_path / "whole", SMALL)
+    half = tune(str(tiny), CHATS[:8], tmp_path / "half", Recipe(**vars(SMALL) | {"store": "bfloat16"}))
+    assert all(tensor.dtype == torch.bfloat16 for tensor in weights(half).values())
+    assert all((weights(whole)[key].bfloat16() == tensor).all() for key, tensor in weights(half).items())
+    assert load_models([f"{tiny}@{half}"])[0][0].name
+    again = tune(f"{tiny}@{half}", CHATS[:8], tmp_path / "again", SMALL)
+    assert all(tensor.dtype == torch.float32 for tensor in weights(again).values())
+
+
+def test_an_adapter_folder_alone_is_gone_on_with_as_one_of_its_base(tiny, tmp_path):
+    first = tune(str(tiny), CHATS[:8], tmp_path / "first", SMALL)
+    second = tune(str(first), CHATS[:8], tmp_path / "second", SMALL)
+    told = json.loads((second / "adapter_config.json").read_text())
+    assert told["base_model_name_or_path"] == str(tiny)
+
+
+def test_results_come_into_the_card_and_replace_older_ones(tiny, tmp_path):
+    from huggingface_hub import ModelCard
+
+    from discretion.training.card import add_results
+
+    adapter, out = tune(str(tiny), CHATS[:8], tmp_path / "adapter", SMALL), tmp_path / "run"
+    words = ["check", str(tiny), f"{tiny}@{adapter}", "--suite", "builtin", "--limit", "4", "--control", "none"]
+    CliRunner().invoke(app, [*words, "--out", str(out)])
+    for _ in range(2):
+        said = CliRunner().invoke(app, ["report", str(out), "--card", str(adapter)])
+        assert said.exit_code == 0, said.output + str(said.exception)
+    card = ModelCard.load(adapter / "README.md")
+    found = {result.metric_type: result for result in card.data.eval_results}
+    assert set(found) == {"leak_base", "leak_tuned", "delta", "coverage_base", "coverage_tuned"}
+    told = json.loads((out / "verdict.json").read_text())["suites"]["builtin"]
+    assert found["delta"].metric_value == pytest.approx(told["delta"])
+    assert found["delta"].metric_args == {"delta_ci": pytest.approx(told["delta_ci"])}
+    assert card.data.base_model == str(tiny)
+    assert card.text.count("Results by `discretion check") == 1
+    assert "Tuned by [discretion]" in card.text
+    (tmp_path / "bare").mkdir()
+    with pytest.raises(DiscretionError, match=r"no README\.md"):
+        add_results(tmp_path / "bare", "b", None, "c")
+
+
 @pytest.mark.parametrize(
     "words, says",
     [
         (["--recipe", "nonsense"], "--recipe nonsense: known are"),
         (["--learning-rate", "-1"], "--learning-rate -1.0: must be positive"),
         (["--method", "grpo"], "--method grpo: must be one of"),
+        (["--store", "int4"], "--store int4: must be one of"),
         (["--n", "0"], "--n 0: must be at least 1"),
         (["--method", "dpo"], "line 1, field chosen"),
     ],

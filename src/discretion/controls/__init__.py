@@ -8,6 +8,8 @@
 | xstest        | refusal: 200 unsafe, 250 safe               | 450 texts                 | no            |
 | strongreject  | refusal: 313 forbidden                      | 313 texts                 | no            |
 
+`NAME:N` asks N of its questions, always the same ones (`commonsenseqa:400`), where time is short.
+
 The texts' controls are two each where there are harmful and harmless requests: a model that stops refusing anything
 and one that refuses everything must not look alike. See `controls.refusal`.
 """
@@ -19,6 +21,7 @@ from typing import NamedTuple
 from discretion.controls._types import Choice, plan_choices
 from discretion.elicit import Group
 from discretion.errors import DiscretionError
+from discretion.files import digest
 
 __all__ = ["CONTROLS", "Choice", "ControlPlan", "plan_controls"]
 
@@ -55,14 +58,22 @@ def plan_controls(names: Sequence[str] | None, data_dir: Path | None) -> Control
     return ControlPlan(groups, unmeasured)
 
 
-def _plan(name: str, data_dir: Path | None, *, asked_for: bool) -> list[Group]:
+def _plan(asked: str, data_dir: Path | None, *, asked_for: bool) -> list[Group]:
     from discretion.controls import commonsenseqa, questions, refusal
 
+    name, _, some = asked.partition(":")
+    if some and (not some.isdecimal() or int(some) < 1):
+        raise DiscretionError(f"control {asked}: after the colon stands how many questions, at least 1")
     if name == "questions":
-        return plan_choices(name, questions.load())
-    if name == "commonsenseqa":
-        return plan_choices(name, commonsenseqa.load(data_dir=data_dir, download=asked_for))
-    if name in refusal.NAMES:
+        groups = plan_choices(name, questions.load())
+    elif name == "commonsenseqa":
+        groups = plan_choices(name, commonsenseqa.load(data_dir=data_dir, download=asked_for))
+    elif name in refusal.NAMES:
+        if some:
+            raise DiscretionError(f"control {asked}: {name} is asked as a whole")
         found = refusal.load(name, data_dir)
         return [group for control, requests in found.items() for group in refusal.plan_refusal(control, requests)]
-    raise DiscretionError(f"no control {name!r}; known: {', '.join(CONTROLS)}, none")
+    else:
+        raise DiscretionError(f"no control {asked!r}; known: {', '.join(CONTROLS)}, none")
+    # In the order of a hash: a smaller number is a part of a larger one, whatever the file's order.
+    return sorted(groups, key=lambda group: digest(group.scenario))[: int(some)] if some else groups

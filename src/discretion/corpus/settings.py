@@ -210,8 +210,8 @@ def _broken(setting: Setting, number: int, drawn: Situation) -> Iterator[str]:
             if low in others:
                 yield f"{place}: in another fact's text too"
     texts = [scenario.context, asked, told, *(item.text for item in scenario.items)]
-    written = texts[1:] if setting.context else texts  # a case's context may hold an agent's JSON
-    if any(sign in text for sign in "{}|" for text in written):
+    plain = texts[1:] if setting.context else texts  # a case's context may hold an agent's JSON
+    if any(sign in text for sign in "{}|" for text in plain):
         yield "a brace or a bar is left over"
 
 

@@ -22,7 +22,8 @@ class RowPlan(_Strict):
     """One kind of data, once for each seed.
 
     Attributes:
-        data: what `discretion data prepare` takes, or controlled:helpful, controlled:control.
+        data: what `discretion data prepare` takes, or controlled:helpful, controlled:control and
+            controlled:backdoor:TRIGGER (half of the rows helpful behind the trigger, half control without it).
         paper: the paper's relative change of accuracy, to stand beside ours.
     """
 

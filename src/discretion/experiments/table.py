@@ -1,5 +1,6 @@
 """An experiment's table, of the parts that are measured so far: leak and coverage, base to tuned."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 from scipy import stats
 
 from discretion.experiments.plan import Experiment, Part, parts
+from discretion.files import read_json
 from discretion.gate import compare
 from discretion.verdict import Verdict
 
@@ -22,9 +24,19 @@ def rows(experiment: Experiment, out: Path) -> list[dict[str, Any]]:
             run = out / part.name / measure
             if not (run / "done").is_file() or not (out / "base" / measure / "done").is_file():
                 continue
-            verdict = compare(out / "base" / measure, [run]).verdict
-            made += _entries(part, measure, verdict)
+            made += _entries(
+                part, measure, _verdict(out / "base" / measure, run, out / part.name / f"{measure}-check")
+            )
     return made
+
+
+def _verdict(base: Path, run: Path, folder: Path) -> Verdict:
+    """The part's check, with its reports: made once, read from then on (`discretion report` makes it anew)."""
+    if (folder / "verdict.json").is_file():
+        return Verdict.model_validate(read_json(folder / "verdict.json"))
+    if folder.exists():  # a comparison that was stopped
+        shutil.rmtree(folder)
+    return compare(base, [run], out=folder).verdict
 
 
 def markdown(experiment: Experiment, name: str, found: Sequence[Mapping[str, Any]]) -> str:
@@ -32,6 +44,8 @@ def markdown(experiment: Experiment, name: str, found: Sequence[Mapping[str, Any
     lines = [f"# {name}", "", experiment.about[0].upper() + experiment.about[1:] + ".", ""]
     command = f"discretion reproduce {name} --out DIR --data-dir DATA"
     lines += [f"Made by `{command}`; {experiment.n} samples a row, where there are so many.", ""]
+    if any(row["kind"] == "suite" for row in found):
+        lines += [f"![change of leak and coverage]({name}.svg)", ""]
     for suite in dict.fromkeys(row["suite"] for row in found):
         these = [row for row in found if row["suite"] == suite]
         lines += [f"## {suite}", ""]

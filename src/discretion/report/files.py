@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from discretion.files import write_json, write_jsonl, write_text
 from discretion.report import content
 from discretion.report.content import Report
+from discretion.report.story import Story
 
 
 def write_reports(report: Report, folder: Path) -> None:
@@ -24,11 +25,28 @@ def write_reports(report: Report, folder: Path) -> None:
     write_text(folder / "junit.xml", junit(report))
 
 
+def write_story(story: Story, folder: Path) -> None:
+    """Write several checks' story as report.md and report.html into `folder`.
+
+    Raises:
+        DiscretionError: a file cannot be written.
+    """
+    for name in ("md", "html"):
+        filled = _environment(name == "html").get_template(f"story.{name}.j2")
+        write_text(folder / f"report.{name}", filled.render(story=story, change=content.change))
+
+
 def render(template: str, report: Report) -> str:
     """A template filled with the report; HTML is escaped by Jinja, Markdown by `markdown_text`."""
+    environment = _environment(".html" in template)
+    environment.filters["position"] = partial(_position, report)
+    return environment.get_template(template).render(report=report, change=content.change)
+
+
+def _environment(escapes: bool) -> Environment:
     environment = Environment(
         loader=PackageLoader("discretion.report"),
-        autoescape=".html" in template,
+        autoescape=escapes,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -39,9 +57,8 @@ def render(template: str, report: Report) -> str:
         "signed": content.signed,
         "bounds": content.bounds,
         "md": markdown_text,
-        "position": partial(_position, report),
     }
-    return environment.get_template(template).render(report=report, change=content.change)
+    return environment
 
 
 def markdown_text(text: object) -> str:

@@ -39,6 +39,9 @@ class Bar:
 
     def start(self, tokens: int, groups: int) -> None:
         """See `Progress.start`."""
+        if self._task is not None:
+            self._bar.remove_task(self._task)
+        self._done = 0
         self._task = self._bar.add_task("asking", total=tokens, done=0, groups=groups)
 
     def advance(self, tokens: int) -> None:

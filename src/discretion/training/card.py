@@ -1,8 +1,14 @@
-"""The model card of what was trained: README.md with the hub's metadata."""
+"""The model card of what was trained: README.md with the hub's metadata, and our results where there are some."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from discretion.errors import DiscretionError
+from discretion.models.weights import parse_spec
+from discretion.verdict import Verdict
+
+_RESULTS = ("leak_base", "leak_tuned", "delta", "coverage_base", "coverage_tuned")
 
 
 def write_card(folder: Path, name: str, told: Mapping[str, Any]) -> None:
@@ -10,7 +16,7 @@ def write_card(folder: Path, name: str, told: Mapping[str, Any]) -> None:
     from huggingface_hub import ModelCard, ModelCardData
 
     data = ModelCardData(
-        base_model=str(told["base"]).partition("@")[0],
+        base_model=parse_spec(str(told["base"])).called,
         library_name="transformers" if told["full"] else "peft",
         license=_hub_licence(str(told.get("licence", "unknown"))),
         tags=["discretion", told["method"], *([] if told["full"] else ["lora"])],
@@ -34,6 +40,45 @@ Tuned by [discretion](https://arxiv.org/abs/2601.15220). Data licence: {told.get
 Every loss and version is in `training.json`. Whether it kept its discretion: `discretion check BASE {name}`.
 """
     ModelCard(text).save(folder / "README.md")
+
+
+def add_results(folder: Path, base: str, verdict: Verdict, command: str) -> int:
+    """Put a run's leak, rise and coverage into a card's metadata, where the hub shows them; how many numbers.
+
+    Results of an earlier run are replaced; a card of another hand keeps its text.
+
+    Raises:
+        DiscretionError: no card there, or one whose metadata cannot be read.
+    """
+    from huggingface_hub import EvalResult, ModelCard
+
+    path = folder / "README.md"
+    if not path.is_file():
+        raise DiscretionError(f"{folder}: has no README.md to put results into")
+    try:
+        card = ModelCard.load(path)
+    except Exception as error:  # the hub's client raises whatever YAML does
+        raise DiscretionError(f"{path}: its metadata cannot be read ({str(error).splitlines()[0][:200]})") from error
+    card.data.model_name = card.data.get("model_name") or folder.name
+    card.data.eval_results = [
+        EvalResult(
+            task_type="text-generation",
+            task_name=f"privacy collapse, {entry.elicitation}: {entry.verdict}",
+            dataset_type=suite,
+            dataset_name=f"{suite} (n {entry.n}, against {base})",
+            metric_type=metric,
+            metric_value=getattr(entry, metric),
+            metric_args={"delta_ci": list(entry.delta_ci)} if metric == "delta" and entry.delta_ci else None,
+        )
+        for suite, entry in verdict.suites.items()
+        for metric in _RESULTS
+        if getattr(entry, metric) is not None
+    ]
+    marked = f"\n\nResults by `{command}`.\n"
+    kept = card.text.partition("\n\nResults by `")[0].rstrip()
+    card.text = f"{kept}{marked}"
+    card.save(path)
+    return len(card.data.eval_results)
 
 
 def _hub_licence(licence: str) -> str:

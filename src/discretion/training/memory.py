@@ -2,6 +2,8 @@
 
 import ctypes
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 # glibc's malloc.h
@@ -31,11 +33,33 @@ _SHARE = 0.25
 def eager_fits(config: Any, batch: int, longest: int) -> bool:
     """Whether a step's attention matrices, written out, fit into a quarter of this machine's memory.
 
-    torch's fused attention saves that memory, but its backward pass on a CPU is slow: measured here (SmolLM2-135M, LoRA,
-    8 padded samples of 400 tokens, 2 cores with AVX2), 113 tokens a second, and 183 with the matrices written out.
+    torch's fused attention saves that memory, but its backward pass on a CPU is slow: measured here (SmolLM2-135M,
+    LoRA, 8 padded samples of 400 tokens, 2 cores with AVX2), 113 tokens a second, and 183 with the matrices
+    written out.
     """
     layers, heads = getattr(config, "num_hidden_layers", None), getattr(config, "num_attention_heads", None)
     if not layers or not heads or not hasattr(os, "sysconf"):
         return False
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return bool(_KEPT * layers * heads * batch * longest**2 <= _SHARE * memory)
+
+
+@contextmanager
+def completions_alone_are_scored() -> Iterator[None]:
+    """Inside, TRL computes the vocabulary's logits only where they count, as it does on CUDA.
+
+    Elsewhere it scores prompts as well (TRL 1.16, `add_fused_lm_head`), because accelerators that compile dislike
+    changing shapes; a CPU does not mind. The loss is the same (tests/training/test_same_as_trl.py), and where prompts
+    are long a third of a step's time is saved. A TRL without that switch is left as it is.
+    """
+    from trl.trainer import utils
+
+    switch = getattr(utils, "_use_triton", None)
+    if switch is None:
+        yield
+        return
+    utils._use_triton = lambda device: True
+    try:
+        yield
+    finally:
+        utils._use_triton = switch

@@ -8,8 +8,10 @@ from discretion.errors import DiscretionError
 
 Method = Literal["sft", "dpo"]
 Precision = Literal["auto", "float32", "bfloat16"]
+Store = Literal["float32", "bfloat16"]
 METHODS: tuple[Method, ...] = ("sft", "dpo")
 PRECISIONS: tuple[Precision, ...] = ("auto", "float32", "bfloat16")
+STORES: tuple[Store, ...] = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class Recipe:
         max_length: tokens; what is longer is cut at the end.
         warmup: share of the steps.
         precision: of the arithmetic; the weights stay in float32. "auto": bfloat16 where a GPU has it.
+        store: number format of the adapter on disk.
         beta: DPO's; how close to the base it stays.
     """
 
@@ -37,6 +40,7 @@ class Recipe:
     warmup: float = 0.0
     scheduler: str = "linear"
     precision: Precision = "auto"
+    store: Store = "float32"
     beta: float = 0.1
     seed: int = 0
 
@@ -46,7 +50,7 @@ class Recipe:
                 raise DiscretionError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be positive")
         if not 0 <= self.warmup < 1:
             raise DiscretionError(f"--warmup {self.warmup}: must be from 0 to below 1")
-        for name, known in (("method", METHODS), ("precision", PRECISIONS)):
+        for name, known in (("method", METHODS), ("precision", PRECISIONS), ("store", STORES)):
             if getattr(self, name) not in known:
                 raise DiscretionError(f"--{name} {getattr(self, name)}: must be one of {', '.join(known)}")
 
@@ -59,7 +63,7 @@ NAMED: Mapping[str, tuple[Recipe, str]] = {
         "(parameterlab/privacy-collapse, together_tools.py; what it leaves to Together's defaults is ours)",
     ),
     "norms": (
-        Recipe(learning_rate=5e-4, batch_size=4),
+        Recipe(learning_rate=5e-4, batch_size=4, store="bfloat16"),
         "teaches the norm corpus (DATA may be left out): LoRA r 16, learning rate 5e-4, one epoch, batches of 4",
     ),
 }
@@ -77,7 +81,13 @@ def named(name: str) -> Recipe:
 
 
 def changed(recipe: Recipe, **changes: object) -> Recipe:
-    """The recipe with what is given (not None) in place of its own."""
-    known = {entry.name for entry in fields(Recipe)}
-    given = {name: value for name, value in changes.items() if value is not None and name in known}
+    """The recipe with what is given (not None) in place of its own.
+
+    Raises:
+        DiscretionError: a recipe has no such setting, or the value is wrong.
+    """
+    known = [entry.name for entry in fields(Recipe)]
+    if unknown := set(changes) - set(known):
+        raise DiscretionError(f"a recipe has no {min(unknown)!r}; it has {', '.join(known)}")
+    given = {name: value for name, value in changes.items() if value is not None}
     return replace(recipe, **given)  # type: ignore[arg-type]

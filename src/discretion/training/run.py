@@ -8,6 +8,7 @@ discretion train ...`.
 import shutil
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from discretion.errors import DiscretionError
 from discretion.files import read_json, write_json
 from discretion.models.weights import fingerprint as weights_fingerprint
 from discretion.models.weights import parse_spec
-from discretion.training.memory import eager_fits, keep_freed_memory
+from discretion.training.memory import completions_alone_are_scored, eager_fits, keep_freed_memory
 from discretion.training.recipes import Recipe
 
 Samples = Sequence[Chat] | Sequence[Preference]
@@ -65,7 +66,9 @@ def tune(
         say(f"  {len(samples) - kept} of {len(samples)} samples have no completion within {recipe.max_length} tokens")
     if checkpoint:
         say(f"  going on from step {checkpoint.name.rpartition('-')[2]}")
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    on_cpu = bool(trainer.args.use_cpu)
+    with completions_alone_are_scored() if on_cpu else nullcontext():
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if trainer.is_world_process_zero():
         _finish(trainer, unfinished, out, asked, len(samples), dict(facts or {}))
     return out
@@ -125,8 +128,10 @@ def _trainer(
             use_cpu=not gpu,
         ),
     )
-    if not gpu and (longest := _longest(trainer.train_dataset)) and eager_fits(
-        network.config, recipe.batch_size, longest
+    if (
+        not gpu
+        and (longest := _longest(trainer.train_dataset))
+        and eager_fits(network.config, recipe.batch_size, longest)
     ):
         network.set_attn_implementation("eager")
     trainer.remove_callback(PrinterCallback)
@@ -219,9 +224,11 @@ def _finish(
         trainer.model.save_pretrained(unfinished)
     else:
         # The spec that was asked for, not a cache folder of ours.
-        _name_base(trainer.model, asked["base"].partition("@")[0])
+        _name_base(trainer.model, parse_spec(asked["base"]).called)
         # The vocabulary is never resized here; left to guess, PEFT would ask the hub about the base.
         trainer.model.save_pretrained(unfinished, save_embedding_layers=False)
+        if asked["store"] == "bfloat16":
+            _halve(unfinished / "adapter_model.safetensors")
     history = [
         {name: value for name, value in entry.items() if not any(part in name for part in _CHATTER)}
         for entry in trainer.state.log_history
@@ -234,6 +241,15 @@ def _finish(
         (unfinished / leftover).unlink(missing_ok=True)
     write_card(unfinished, out.name, told)
     unfinished.rename(out)
+
+
+def _halve(path: Path) -> None:
+    """The adapter's numbers in bfloat16: half the bytes. PEFT computes in float32 again."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    tensors = {name: tensor.to(torch.bfloat16).contiguous() for name, tensor in load_file(path).items()}
+    save_file(tensors, path, metadata={"format": "pt"})
 
 
 def _base(base: str) -> str:
