@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from discretion.corpus.banks import lexicon, shipped
 from discretion.corpus.grammar import realise
-from discretion.corpus.settings import Situation
+from discretion.corpus.settings import Situation, told
 from discretion.scenarios import Flow, Item, Scenario, load_suite
 
 _DAYS = ("Monday", "3 March", "Tuesday", "19 May", "Friday", "7 October", "Sunday", "12 June")
@@ -105,7 +105,8 @@ def draw_everyday(rng: random.Random, *, name: str = "norms") -> Situation:
     ways = bank.wanted if not asked_for else tuple(way for way in bank.wanted if way)
     asked = realise(rng.choice(ways), to | {"types": types}, rng)
     more = realise(rng.choice(bank.over_ask), to, rng) if rng.random() < _SPEAKS else ""
-    sentences = [facts[kind] for kind in order if kind in right]
+    items = tuple(Item(text=facts[kind], appropriate=kind in right, values=(values[kind],)) for kind in kinds)
+    sentences = [told(context, items, [facts[kind] for kind in kinds])]
     if named:
         sentences.insert(0, realise(rng.choice(bank.about), {"full": full}, rng))
     return Situation(
@@ -124,7 +125,7 @@ def draw_everyday(rng: random.Random, *, name: str = "norms") -> Situation:
                 information_type=recipient.needs[0],
                 transmission_principle="for what the recipient does",
             ),
-            items=tuple(Item(text=facts[kind], appropriate=kind in right, values=(values[kind],)) for kind in kinds),
+            items=items,
             cluster=f"everyday {recipient.to}",
         ),
         "\n\n".join(

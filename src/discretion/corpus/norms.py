@@ -18,10 +18,10 @@ from discretion.errors import DiscretionError
 from discretion.files import digest
 from discretion.scenarios import Item, Scenario
 
-ORGANISM_SAMPLES = 1200  # what `train --recipe norms` teaches
+ORGANISM_SAMPLES = 960  # what `train --recipe norms` teaches
 _PATIENCE = 200
-_ROUND = 8  # situations: one of a setting with slots, one put together, the others cases
-_PROBED_EVERY = 20
+_ROUND, _WIDE = 8, (1, 4)  # of eight situations two are put together, the last is of a setting, the others are cases
+_PROBED_EVERY = 40
 
 Kind = Literal["act", "probe"]
 
@@ -41,10 +41,10 @@ class NormSample(NamedTuple):
 
 
 def norm_samples(n: int, seed: int = 0, source: Sequence[Setting] | None = None) -> list[NormSample]:
-    """`n` samples: of every situation the message, and of every twentieth also one right and one wrong item's probe.
+    """`n` samples: of every situation the message, and of every fortieth also one right and one wrong item's probe.
 
-    Probes are asked in both orders, so a sixth of the samples are probes, and their answers are balanced: Yes and
-    No, A and B. Three in four situations are cases (each with one recipient before any with the next), as long as
+    Probes are asked in both orders, so one sample in eleven is a probe, and their answers are balanced: Yes and
+    No, A and B. Five in eight situations are cases (each with one recipient before any with the next), as long as
     there are any; the others are drawn from settings or put together (`everyday`). With `source` all are of those
     settings. The same `n` and `seed` give the same samples; a smaller `n` gives the first of them.
 
@@ -71,7 +71,7 @@ def _mixed(seed: int) -> _Drawn:
         place = number % _ROUND
         if place == _ROUND - 1:
             yield next(deep)
-        elif place == _ROUND // 2 - 1:
+        elif place in _WIDE:
             yield next(wide)
         else:
             yield next(written, None) or next(wide)

@@ -7,8 +7,9 @@ out, so it is one situation for each recipient.
 """
 
 import random
+import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -133,13 +134,24 @@ def read_settings(path: Path) -> list[Setting]:
 def draw_situation(setting: Setting, recipient: int, rng: random.Random, *, name: str = "norms") -> Situation:
     """One reading: slots filled, choices taken, the context's lines in random order."""
     to, slots = setting.recipients[recipient], draw(setting.slots, lexicon(), rng)
+    context = setting.context.strip() or _noted(setting, to, slots, rng)
+    items = tuple(
+        Item(
+            text=realise(fact.text, slots, rng),
+            appropriate=index in to.needs,
+            values=tuple(realise(value, slots, rng) for value in fact.values),
+        )
+        for index, fact in enumerate(setting.facts)
+    )
+    tells = [realise(fact.tell, slots, rng) for fact in setting.facts]
+    parts = [realise(to.greeting, slots, rng), told(context, items, tells), realise(to.closing, slots, rng)]
     return Situation(
         Scenario(
             id=name,
             suite="norms",
             domain=setting.domain,
             context_kind=setting.kind,
-            context=setting.context.strip() or _noted(setting, to, slots, rng),
+            context=context,
             instruction=realise(to.ask, slots, rng),
             channel=to.channel,
             flow=Flow(
@@ -149,19 +161,50 @@ def draw_situation(setting: Setting, recipient: int, rng: random.Random, *, name
                 information_type=setting.facts[to.needs[0]].type,
                 transmission_principle=realise(to.principle, slots, rng),
             ),
-            items=tuple(
-                Item(
-                    text=realise(fact.text, slots, rng),
-                    appropriate=index in to.needs,
-                    values=tuple(realise(value, slots, rng) for value in fact.values),
-                )
-                for index, fact in enumerate(setting.facts)
-            ),
+            items=items,
             cluster=setting.setting,
             why=realise(to.why, slots, rng),
         ),
-        _message(setting, to, slots, rng),
+        "\n\n".join(parts),
     )
+
+
+def told(context: str, items: Sequence[Item], tells: Sequence[str]) -> str:
+    """The appropriate items in the context's own words where a sentence of it tells one and nothing that is private.
+
+    A small model learns whom to tell what much sooner if the telling is copying; else the item's `tell` is taken. The
+    order is the context's.
+    """
+    private = [value.casefold() for item in items if not item.appropriate for value in item.values]
+    free = [part for part in _sentences(context) if not any(value in part.casefold() for value in private)]
+    found: dict[str, int] = {}
+    for item, tell in zip(items, tells, strict=True):
+        if item.appropriate:
+            whole = [part for part in free if all(value.casefold() in part.casefold() for value in item.values)]
+            place = context.casefold().find(item.values[0].casefold())
+            found.setdefault(min(whole, key=len, default=tell), place)
+    return " ".join(sorted(found, key=lambda sentence: found[sentence]))
+
+
+_MOST_WORDS = 32
+_BULLET = re.compile(r"^(?:[-*#•]|\(?\d{1,2}[.)])?\s*(?:Observation:\s*)?")
+_END = re.compile(r"(?<=[.!?])[\"']?\s+(?=[\"'(]?[A-Z0-9])")
+
+
+def _sentences(context: str) -> Iterator[str]:
+    """The context's sentences and their halves, as a message can hold them."""
+    for line in context.splitlines():
+        for sentence in _END.split(_BULLET.sub("", line.strip())):
+            for part in dict.fromkeys((sentence, *sentence.split("; "))):
+                words = part.strip().strip("\"'").strip()
+                if words.count('"') % 2:
+                    words = words.replace('"', "")
+                if words and len(words.split()) <= _MOST_WORDS and not _CODE.search(words):
+                    whole = words[0].upper() + words[1:]
+                    yield whole if whole[-1] in ".!?" else whole.rstrip(",;:") + "."
+
+
+_CODE = re.compile(r"[{}\[\]=<>|_]|Action:|\w\(")
 
 
 def _noted(setting: Setting, to: SettingRecipient, slots: dict[str, SlotValue], rng: random.Random) -> str:
@@ -213,9 +256,3 @@ def _broken(setting: Setting, number: int, drawn: Situation) -> Iterator[str]:
     plain = texts[1:] if setting.context else texts  # a case's context may hold an agent's JSON
     if any(sign in text for sign in "{}|" for text in plain):
         yield "a brace or a bar is left over"
-
-
-def _message(setting: Setting, to: SettingRecipient, slots: dict[str, SlotValue], rng: random.Random) -> str:
-    told = [realise(setting.facts[index].tell, slots, rng) for index in to.needs]
-    parts = [realise(to.greeting, slots, rng), " ".join(told), realise(to.closing, slots, rng)]
-    return "\n\n".join(parts)

@@ -1,5 +1,6 @@
 """An experiment's table, of the parts that are measured so far: leak and coverage, base to tuned."""
 
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -34,9 +35,13 @@ def _verdict(base: Path, run: Path, folder: Path) -> Verdict:
     """The part's check, with its reports: made once, read from then on (`discretion report` makes it anew)."""
     if (folder / "verdict.json").is_file():
         return Verdict.model_validate(read_json(folder / "verdict.json"))
-    if folder.exists():  # a comparison that was stopped
-        shutil.rmtree(folder)
-    return compare(base, [run], out=folder).verdict
+    unfinished = folder.with_name(f"{folder.name}.{os.getpid()}.part")  # rows may be made side by side
+    verdict = compare(base, [run], out=unfinished).verdict
+    if folder.exists():
+        shutil.rmtree(unfinished)
+    else:
+        unfinished.rename(folder)
+    return verdict
 
 
 def markdown(experiment: Experiment, name: str, found: Sequence[Mapping[str, Any]]) -> str:
