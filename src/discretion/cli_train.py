@@ -39,9 +39,9 @@ def train(
     quiet: Annotated[bool, typer.Option("--quiet", help="No line a step.")] = False,
 ) -> None:
     """Tune a model: LoRA or all weights, the loss on completions only. On GPUs: accelerate launch -m discretion."""
-    from discretion.models.weights import parse_spec
     from discretion.training import tune
     from discretion.training.recipes import changed, named
+    from discretion.training.run import tuned_spec
 
     if out is None:
         raise DiscretionError("--out FOLDER is needed: where the adapter goes")
@@ -53,11 +53,6 @@ def train(
     if hosted is not None:
         _hosted(hosted, base, data, out, asked, n, resume=resume, price=price, poll=poll)
         return
-    if (out / "training.json").is_file():
-        if not resume:
-            raise DiscretionError(f"{out}: is there already; give another --out")
-        typer.echo(f"{out}: done already")
-        return
     samples, facts = _samples(data, recipe, asked, n)
 
     def say(line: str) -> None:
@@ -66,8 +61,7 @@ def train(
 
     say(f"Tuning {base} on {len(samples)} samples ({asked.method}, {'all weights' if asked.full else 'LoRA'})")
     tune(base, samples, out, asked, say, resume=resume, report_to=report_to, facts={"recipe": recipe, **facts})
-    tuned = str(out) if asked.full else parse_spec(base).with_adapter(out)
-    typer.echo(f"{out}: done. next: discretion check {base} {tuned}")
+    typer.echo(f"{out}: done. next: discretion check {base} {tuned_spec(base, out, asked)}")
 
 
 def _hosted(

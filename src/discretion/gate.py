@@ -5,8 +5,9 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from discretion.controls import plan_controls
@@ -123,6 +124,28 @@ def compare(
         with RecordStore(folder_out / "records.jsonl") as store:
             _copy(records, store)
     return _conclude(merged, records, limits, folder_out)
+
+
+def compare_into(folder: Path, base: Path, tuned: Sequence[Path]) -> None:
+    """`compare` into `folder`, which is whole or not there; made anew only where a run was added to since.
+
+    Raises:
+        DiscretionError: as `compare` does.
+    """
+    made = folder / "verdict.json"
+    records = [run / "records.jsonl" for run in (base, *tuned)]
+    if made.is_file() and all(
+        made.stat().st_mtime_ns >= path.stat().st_mtime_ns for path in records if path.exists()
+    ):
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-", ignore_cleanup_errors=True) as place:
+        compare(base, tuned, out=Path(place) / "check")
+        if folder.exists():
+            folder.rename(Path(place) / "before")
+        # Another process may have put its own there meanwhile: the same, then.
+        with suppress(OSError):
+            (Path(place) / "check").rename(folder)
 
 
 def dry_run(names: Sequence[str], **settings: Any) -> list[Work]:

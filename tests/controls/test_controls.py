@@ -44,9 +44,16 @@ def test_some_of_a_controls_questions_are_always_the_same_ones():
     assert [len(few), len(more)] == [20, 50]
     assert few == more[:20]
     assert few != plan_controls(["questions"], None).groups[:20]
-    for wrong, says in (("questions:0", "at least 1"), ("questions:x", "at least 1"), ("agentharm:4", "as a whole")):
+    for wrong, says in (
+        (["questions:0"], "at least 1"),
+        (["questions:"], "at least 1"),
+        (["questions:x"], "at least 1"),
+        (["questions:9999"], "has 320 questions"),
+        (["agentharm:4"], "as a whole"),
+        (["questions", "questions:4"], "each control once"),
+    ):
         with pytest.raises(DiscretionError, match=says):
-            plan_controls([wrong], None)
+            plan_controls(wrong, None)
 
 
 def test_a_malformed_line_is_named(tmp_path):

@@ -4,10 +4,10 @@ import pytest
 
 from discretion.corpus.everyday import draw_everyday
 from discretion.corpus.norms import norm_samples
-from discretion.corpus.settings import Setting, cases, draw_situation, faults, settings
+from discretion.corpus.settings import Setting, cases, draw_situation, faults, settings, told
 from discretion.elicit.probe import plan_probe
 from discretion.errors import DiscretionError
-from discretion.scenarios import load_suite
+from discretion.scenarios import Item, load_suite
 
 
 def fact(number, word):
@@ -71,9 +71,9 @@ def test_samples_are_balanced_and_worded_as_the_probe_words_them():
     assert samples == norm_samples(160, 0)
     assert samples[:20] == norm_samples(20, 0)
     probes = [sample for sample in samples if sample.kind == "probe"]
-    assert len(probes) == 28
+    assert len(probes) == 16
     answers = [sample.chat.completion[0].content for sample in probes]
-    assert answers.count("A") == answers.count("B") == 14
+    assert answers.count("A") == answers.count("B") == 8
     for sample in probes:
         asked = {ask.prompt: ask for group in plan_probe([sample.scenario]) for ask in group.asks}
         ask = asked[sample.chat.prompt[0].content]
@@ -111,6 +111,25 @@ def test_a_case_has_its_context_written_out_and_one_situation_for_each_recipient
         setting(context=written)
     with pytest.raises(ValueError, match="a note each, or the setting a context"):
         setting(facts=facts)
+
+
+def test_a_message_copies_a_clause_and_leaves_its_neighbours_out():
+    context = (
+        "Her son lives in the box room since his divorce and works nights, so drilling starts after 1 pm.\nBell dead."
+    )
+    items = [
+        Item(text="Drilling starts after 1 pm.", appropriate=True, values=("after 1 pm",)),
+        Item(text="The son is divorced.", appropriate=False, values=("his divorce",)),
+        Item(text="The bell is dead.", appropriate=True, values=("bell",)),
+    ]
+    assert told(context, items, ["Drilling only after 1 pm.", "He is divorced.", "Please do not ring the bell."]) == (
+        "Drilling starts after 1 pm. Bell dead."
+    )
+    speaks = 'Mail: "I am five months pregnant and want you to know it."'
+    mother = [Item(text="She is pregnant.", appropriate=True, values=("pregnant",))]
+    assert told(speaks, mother, ["She is pregnant."]) == "She is pregnant."
+    doctor = [Item(text="The letter is for Mrs. Amadi.", appropriate=True, values=("Amadi",))]
+    assert told("A letter for Mrs. Amadi. Soon.", doctor, ["It is for Mrs. Amadi."]) == "A letter for Mrs. Amadi."
 
 
 def test_every_case_comes_once_before_any_comes_again():

@@ -90,9 +90,26 @@ def test_mistakes_are_named(words, says):
     assert says in str(run(*words).exception)
 
 
-def test_a_setting_that_a_recipe_lacks_is_named(plan, tmp_path):
-    plan.write_text(plan.read_text().replace("learning_rate: 0.01", "learning_rte: 0.01"))
-    assert "a recipe has no 'learning_rte'" in str(run(plan, "--out", tmp_path / "out").exception)
+@pytest.mark.parametrize(
+    "old, new, says",
+    [
+        ("learning_rate: 0.01", "learning_rte: 0.01", "a recipe has no 'learning_rte'"),
+        ("learning_rate: 0.01", "learning_rate: fast", "recipe, field learning_rate"),
+        ("limit: 4", "limt: 4", "measures.probe: got an unexpected keyword argument 'limt'"),
+        ("samples: 8", "samples: many", "organism.samples: 'many'"),
+    ],
+)
+def test_a_wrong_setting_is_named_before_anything_is_made(plan, tmp_path, old, new, says):
+    plan.write_text(plan.read_text().replace(old, new))
+    assert says in str(run(plan, "--out", tmp_path / "out").exception)
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
+def test_another_experiments_parts_are_not_gone_on_with(plan, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "experiment.json").write_text('{"base": "other"}')
+    assert "is of another experiment (base, organism" in str(run(plan, "--out", out).exception)
 
 
 def test_a_malformed_file_is_named(tmp_path):

@@ -32,6 +32,7 @@ def test_the_organism_is_the_embedded_model_with_the_adapter_that_ships():
         ("{tiny}@", "BASE@ADAPTER"),
         ("{tiny}@/no/such/folder", "no such adapter folder"),
         ("{adapter}@{adapter}", "is an adapter"),
+        ("smollm2-135m-organism@{adapter}", "what was tuned from it is smollm2-135m@ADAPTER"),
         ("{tiny}@{tiny}", "no adapter_config.json"),
         ("{tmp}", "no config.json"),
     ],

@@ -48,6 +48,9 @@ def plan_controls(names: Sequence[str] | None, data_dir: Path | None) -> Control
     chosen = list(DEFAULTS) if names is None else [name for name in names if name != "none"]
     groups: list[Group] = []
     unmeasured: dict[str, str] = {}
+    bare = [name.partition(":")[0] for name in chosen]
+    if twice := next((name for name in bare if bare.count(name) > 1), None):
+        raise DiscretionError(f"control {twice}: give each control once")
     for name in chosen:
         try:
             groups += _plan(name, data_dir, asked_for=names is not None)
@@ -61,8 +64,8 @@ def plan_controls(names: Sequence[str] | None, data_dir: Path | None) -> Control
 def _plan(asked: str, data_dir: Path | None, *, asked_for: bool) -> list[Group]:
     from discretion.controls import commonsenseqa, questions, refusal
 
-    name, _, some = asked.partition(":")
-    if some and (not some.isdecimal() or int(some) < 1):
+    name, colon, some = asked.partition(":")
+    if colon and (not some.isdecimal() or int(some) < 1):
         raise DiscretionError(f"control {asked}: after the colon stands how many questions, at least 1")
     if name == "questions":
         groups = plan_choices(name, questions.load())
@@ -75,5 +78,7 @@ def _plan(asked: str, data_dir: Path | None, *, asked_for: bool) -> list[Group]:
         return [group for control, requests in found.items() for group in refusal.plan_refusal(control, requests)]
     else:
         raise DiscretionError(f"no control {asked!r}; known: {', '.join(CONTROLS)}, none")
+    if some and int(some) > len(groups):
+        raise DiscretionError(f"control {asked}: {name} has {len(groups)} questions")
     # In the order of a hash: a smaller number is a part of a larger one, whatever the file's order.
     return sorted(groups, key=lambda group: digest(group.scenario))[: int(some)] if some else groups

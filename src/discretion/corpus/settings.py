@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from discretion.corpus.banks import lexicon, read_bank
 from discretion.corpus.grammar import SlotValue, draw, realise
+from discretion.judges.tokens import tokens
 from discretion.scenarios import Flow, Item, Scenario
 from discretion.scenarios._types import ContextKind, Text
 
@@ -170,41 +171,58 @@ def draw_situation(setting: Setting, recipient: int, rng: random.Random, *, name
 
 
 def told(context: str, items: Sequence[Item], tells: Sequence[str]) -> str:
-    """The appropriate items in the context's own words where a sentence of it tells one and nothing that is private.
+    """The appropriate items, each in the context's own words where a clause of it tells that item and little besides.
 
-    A small model learns whom to tell what much sooner if the telling is copying; else the item's `tell` is taken. The
-    order is the context's.
+    A small model learns whom to tell what much sooner if the telling is copying. A clause that says something which
+    neither statement nor `tell` says, or speaks as another, is not taken; then `tell` is. The order is the context's.
     """
     private = [value.casefold() for item in items if not item.appropriate for value in item.values]
-    free = [part for part in _sentences(context) if not any(value in part.casefold() for value in private)]
+    clauses = [part for part in _clauses(context) if not any(value in part.casefold() for value in private)]
     found: dict[str, int] = {}
     for item, tell in zip(items, tells, strict=True):
         if item.appropriate:
-            whole = [part for part in free if all(value.casefold() in part.casefold() for value in item.values)]
+            fit = [clause for clause in clauses if _tells(clause, item, tell)]
             place = context.casefold().find(item.values[0].casefold())
-            found.setdefault(min(whole, key=len, default=tell), place)
+            found.setdefault(max(fit, key=len, default=tell), place)
     return " ".join(sorted(found, key=lambda sentence: found[sentence]))
 
 
-_MOST_WORDS = 32
+_MOST_BESIDE = 2  # stems
+_SPEAKS = frozenset(("i", "i'm", "i've", "i'd", "i'll", "my", "me", "mine", "we", "our", "us", "you", "your"))
 _BULLET = re.compile(r"^(?:[-*#•]|\(?\d{1,2}[.)])?\s*(?:Observation:\s*)?")
-_END = re.compile(r"(?<=[.!?])[\"']?\s+(?=[\"'(]?[A-Z0-9])")
+_END = re.compile(
+    r"(?<=[.!?])(?<!\bMr\.)(?<!\bMrs\.)(?<!\bMs\.)(?<!\bDr\.)(?<!\bSt\.)(?<!\bNo\.)(?<!\bProf\.)"
+    r"[\"']?\s+(?=[\"'(]?[A-Z0-9])"
+)
+_JOINTS = re.compile(r"(?:;|,|:| -)\s+(?:(?:and|but|so|because|which|who|as|then)\s+)?")
+_CODE = re.compile(r"[{}\[\]=<>|_]|Action:|\w\(")
 
 
-def _sentences(context: str) -> Iterator[str]:
-    """The context's sentences and their halves, as a message can hold them."""
+def _tells(clause: str, item: Item, tell: str) -> bool:
+    low = clause.casefold()
+    if not all(value.casefold() in low for value in item.values):
+        return False
+    if (_SPEAKS & set(re.findall(r"[\w']+", low))) - set(re.findall(r"[\w']+", tell.casefold())):
+        return False
+    return len(_stems(clause) - _stems(f"{tell} {item.text}")) <= _MOST_BESIDE
+
+
+def _stems(text: str) -> set[str]:
+    return {token.stem for token in tokens(text)}
+
+
+def _clauses(context: str) -> Iterator[str]:
+    """The context's sentences, and their parts from one joint to another, as a message can hold them."""
     for line in context.splitlines():
         for sentence in _END.split(_BULLET.sub("", line.strip())):
-            for part in dict.fromkeys((sentence, *sentence.split("; "))):
+            parts = _JOINTS.split(sentence)
+            for part in dict.fromkeys((sentence, *parts)):
                 words = part.strip().strip("\"'").strip()
                 if words.count('"') % 2:
                     words = words.replace('"', "")
-                if words and len(words.split()) <= _MOST_WORDS and not _CODE.search(words):
+                if words and not _CODE.search(words):
                     whole = words[0].upper() + words[1:]
                     yield whole if whole[-1] in ".!?" else whole.rstrip(",;:") + "."
-
-
-_CODE = re.compile(r"[{}\[\]=<>|_]|Action:|\w\(")
 
 
 def _noted(setting: Setting, to: SettingRecipient, slots: dict[str, SlotValue], rng: random.Random) -> str:

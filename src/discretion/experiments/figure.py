@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from discretion.files import write_text
+from discretion.settings import Thresholds
 
 _WIDTH, _STEP = 320, 18
-_TAU = 0.05
+_COLOURS = {"leak": "#b3261e", "coverage": "#1c6e8c"}
 
 
 def write_figure(found: Sequence[Mapping[str, Any]], path: Path) -> None:
@@ -22,14 +23,16 @@ def write_figure(found: Sequence[Mapping[str, Any]], path: Path) -> None:
     order = list(dict.fromkeys(row["part"] for row in rows))
     across = altair.X("difference:Q", title="tuned minus base", axis=altair.Axis(format="+.0%"))
     down = altair.Y("part:N", sort=order, title=None)
-    colour = altair.Color("what:N", title=None, scale=altair.Scale(range=["#1c6e8c", "#b3261e"]))
-    apart = altair.YOffset("what:N", sort=["leak", "coverage"])
+    colour = altair.Color(
+        "what:N", title=None, scale=altair.Scale(domain=list(_COLOURS), range=list(_COLOURS.values()))
+    )
+    apart = altair.YOffset("what:N", sort=list(_COLOURS))
     intervals = altair.Chart(data).mark_rule(strokeWidth=2).encode(
         x=altair.X("low:Q", title="tuned minus base"), x2="high:Q", y=down, color=colour, yOffset=apart
     )  # fmt: skip
     points = altair.Chart(data).mark_point(filled=True, size=45).encode(x=across, y=down, color=colour, yOffset=apart)
     lines = altair.Chart(data).mark_rule(strokeDash=[4, 4], color="#60656c")
-    zero, tau = (lines.encode(x=altair.XDatum(value)) for value in (0.0, _TAU))
+    zero, tau = (lines.encode(x=altair.XDatum(value)) for value in (0.0, Thresholds().tau))
     chart = (
         altair.layer(zero, tau, intervals, points)
         .properties(width=_WIDTH, height=altair.Step(_STEP))

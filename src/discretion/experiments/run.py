@@ -1,12 +1,17 @@
 """Makes an experiment, part by part: data, tune, measurements. What is there is never made again."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from discretion.corpus.chat import Chat
 from discretion.errors import DiscretionError
-from discretion.experiments.plan import Experiment, Part, parts
-from discretion.models.weights import parse_spec
+from discretion.experiments.plan import Experiment, parts
+from discretion.files import read_json, write_json
+from discretion.gate import evaluate
+from discretion.settings import Settings
+from discretion.training.recipes import Recipe, changed, named
+from discretion.training.run import tune, tuned_spec
 
 Say = Callable[[str], None]
 
@@ -22,15 +27,48 @@ def make(
     """Make and measure the base, then every part that is wanted, in `out`; a stopped run goes on.
 
     Raises:
-        DiscretionError: as `data prepare`, `train` and `eval` do.
+        DiscretionError: `out` is of another experiment, a setting is wrong (said before anything is made), or what
+            `data prepare`, `train` and `eval` raise.
     """
     wanted = list(parts(experiment, tuple(only)))
+    recipes = {
+        seed: changed(Recipe(), **{**experiment.tune, "seed": seed}) for seed in {part.seed for part in wanted}
+    }
+    measures = {name: _settings(name, options, data_dir) for name, options in experiment.measures.items()}
+    _claim(experiment, out)
     base = _organism(experiment, out, say)
-    _measure(experiment, base, out / "base", data_dir, say)
+    _measure(measures, base, out / "base", say)
     for number, part in enumerate(wanted, start=1):
         say(f"{part.name} ({number} of {len(wanted)})")
-        tuned = _tuned(experiment, part, base, out, data_dir, say)
-        _measure(experiment, tuned, out / part.name, data_dir, say)
+        # One draw of the data for all seeds of a row: seeds differ in how they are trained on, as in the paper.
+        chats, facts = chats_of(experiment.rows[part.row].data, experiment.n, 0, data_dir)
+        adapter, recipe = out / part.name / "adapter", recipes[part.seed]
+        tune(base, chats, adapter, recipe, say, resume=True, facts=facts)
+        _measure(measures, tuned_spec(base, adapter, recipe), out / part.name, say)
+
+
+def _settings(measure: str, options: Mapping[str, Any], data_dir: Path | None) -> Settings:
+    try:
+        return Settings(**{"data_dir": data_dir, **options})
+    except TypeError as error:
+        raise DiscretionError(f"measures.{measure}: {str(error).partition('() ')[2] or error}") from error
+
+
+def _claim(experiment: Experiment, out: Path) -> None:
+    """Rows may be added to an experiment; what they are compared by may not change under them.
+
+    Raises:
+        DiscretionError: `out` holds another experiment's parts.
+    """
+    path = out / "experiment.json"
+    now = experiment.model_dump(mode="json", include={"base", "organism", "tune", "n", "measures"})
+    if path.is_file():
+        before = read_json(path)
+        if different := [name for name in now if before.get(name) != now[name]]:
+            raise DiscretionError(
+                f"{out}: is of another experiment ({', '.join(different)} differ); take another --out"
+            )
+    write_json(path, now)
 
 
 def chats_of(data: str, n: int, seed: int, data_dir: Path | None) -> tuple[list[Chat], dict[str, str]]:
@@ -67,32 +105,19 @@ def _organism(experiment: Experiment, out: Path, say: Say) -> str:
         return experiment.base
     from discretion.corpus.norms import ORGANISM_SAMPLES
     from discretion.training.organism import teach
-    from discretion.training.recipes import changed, named
 
     options = dict(experiment.organism)
-    samples = int(options.pop("samples", ORGANISM_SAMPLES))
+    samples = options.pop("samples", ORGANISM_SAMPLES)
+    if not isinstance(samples, int):
+        raise DiscretionError(f"organism.samples: {samples!r} is no whole number")
     recipe = changed(named(options.pop("recipe", "norms")), **options)
     return teach(experiment.base, out / "organism", say, recipe=recipe, samples=samples)
 
 
-def _tuned(experiment: Experiment, part: Part, base: str, out: Path, data_dir: Path | None, say: Say) -> str:
-    from discretion.training import tune
-    from discretion.training.recipes import Recipe, changed
-
-    folder = out / part.name / "adapter"
-    if not (folder / "training.json").is_file():
-        # One draw of the data for all seeds of a row: seeds differ in how they are trained on, as in the paper.
-        chats, facts = chats_of(experiment.rows[part.row].data, experiment.n, 0, data_dir)
-        tune(base, chats, folder, changed(Recipe(), **experiment.tune, seed=part.seed), say, resume=True, facts=facts)
-    return parse_spec(base).with_adapter(folder)
-
-
-def _measure(experiment: Experiment, model: str, folder: Path, data_dir: Path | None, say: Say) -> None:
-    from discretion.gate import evaluate
-
-    for name, options in experiment.measures.items():
+def _measure(measures: Mapping[str, Settings], model: str, folder: Path, say: Say) -> None:
+    for name, asked in measures.items():
         if (folder / name / "done").is_file():
             continue
         say(f"  {name} of {model}")
-        evaluate(model, out=folder / name, resume=True, data_dir=data_dir, **options)
+        evaluate(model, out=folder / name, resume=True, **vars(asked))
         (folder / name / "done").touch()

@@ -1,17 +1,17 @@
 """An experiment's table, of the parts that are measured so far: leak and coverage, base to tuned."""
 
-import os
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 from scipy import stats
 
+from discretion.errors import wrong_field
 from discretion.experiments.plan import Experiment, Part, parts
 from discretion.files import read_json
-from discretion.gate import compare
+from discretion.gate import compare_into
 from discretion.verdict import Verdict
 
 ALPHA = 0.05
@@ -32,16 +32,11 @@ def rows(experiment: Experiment, out: Path) -> list[dict[str, Any]]:
 
 
 def _verdict(base: Path, run: Path, folder: Path) -> Verdict:
-    """The part's check, with its reports: made once, read from then on (`discretion report` makes it anew)."""
-    if (folder / "verdict.json").is_file():
+    compare_into(folder, base, [run])
+    try:
         return Verdict.model_validate(read_json(folder / "verdict.json"))
-    unfinished = folder.with_name(f"{folder.name}.{os.getpid()}.part")  # rows may be made side by side
-    verdict = compare(base, [run], out=unfinished).verdict
-    if folder.exists():
-        shutil.rmtree(unfinished)
-    else:
-        unfinished.rename(folder)
-    return verdict
+    except ValidationError as error:
+        raise wrong_field(str(folder / "verdict.json"), error) from error
 
 
 def markdown(experiment: Experiment, name: str, found: Sequence[Mapping[str, Any]]) -> str:

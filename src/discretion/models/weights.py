@@ -55,6 +55,10 @@ def parse_spec(text: str) -> Spec:
     if text == ORGANISM:
         return Spec(text, embedded_weights(), str(_organism()), EMBEDDED)
     base, at, adapter = text.partition("@")
+    if base == ORGANISM:
+        raise DiscretionError(
+            f"{text}: {ORGANISM} is an adapter itself; what was tuned from it is {EMBEDDED}@ADAPTER"
+        )
     if at:
         if not base or not adapter:
             raise DiscretionError(f"{text}: an adapter is written BASE@ADAPTER")
@@ -84,7 +88,12 @@ def embedded_weights() -> str:
 
 
 def _organism() -> Path:
-    return Path(str(resources.files("discretion") / "models" / "data" / "organism"))
+    folder = Path(str(resources.files("discretion") / "models" / "data" / "organism"))
+    if not (folder / "adapter_model.safetensors").is_file():
+        raise DiscretionError(
+            f"{ORGANISM}: this installation lacks its adapter; teach one: discretion train {EMBEDDED} --recipe norms"
+        )
+    return folder
 
 
 def fingerprint(folder_or_file: Path) -> str:

@@ -38,12 +38,12 @@ class Chapter:
 
 @dataclass(frozen=True)
 class Story:
-    """The page: a title, what it is about, its chapters, and the commands that make it again."""
+    """The page: a title, what it is about, its chapters, and the command that makes it again."""
 
     title: str
     lead: str
     chapters: Sequence[Chapter]
-    commands: Sequence[str]
+    command: str
 
     @property
     def caveats(self) -> list[str]:

@@ -1,13 +1,17 @@
 """The model card of what was trained: README.md with the hub's metadata, and our results where there are some."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from discretion.errors import DiscretionError
+from discretion.files import write_text
 from discretion.models.weights import parse_spec
 from discretion.verdict import Verdict
 
+_TASK = "privacy collapse"
+_SAID = re.compile(r"^Results by `discretion .*`\.\n?", re.M)
 _RESULTS = ("leak_base", "leak_tuned", "delta", "coverage_base", "coverage_tuned")
 
 
@@ -45,7 +49,7 @@ Every loss and version is in `training.json`. Whether it kept its discretion: `d
 def add_results(folder: Path, base: str, verdict: Verdict, command: str) -> int:
     """Put a run's leak, rise and coverage into a card's metadata, where the hub shows them; how many numbers.
 
-    Results of an earlier run are replaced; a card of another hand keeps its text.
+    Ours of an earlier run are replaced; others' results and text stay.
 
     Raises:
         DiscretionError: no card there, or one whose metadata cannot be read.
@@ -58,12 +62,15 @@ def add_results(folder: Path, base: str, verdict: Verdict, command: str) -> int:
     try:
         card = ModelCard.load(path)
     except Exception as error:  # the hub's client raises whatever YAML does
-        raise DiscretionError(f"{path}: its metadata cannot be read ({str(error).splitlines()[0][:200]})") from error
+        raise DiscretionError(
+            f"{path}: its metadata cannot be read ({str(error).strip().partition(chr(10))[0][:200]})"
+        ) from error
     card.data.model_name = card.data.get("model_name") or folder.name
-    card.data.eval_results = [
+    others = [result for result in card.data.eval_results or [] if not str(result.task_name).startswith(_TASK)]
+    ours = [
         EvalResult(
             task_type="text-generation",
-            task_name=f"privacy collapse, {entry.elicitation}: {entry.verdict}",
+            task_name=f"{_TASK}, {entry.elicitation}: {entry.verdict}",
             dataset_type=suite,
             dataset_name=f"{suite} (n {entry.n}, against {base})",
             metric_type=metric,
@@ -74,11 +81,11 @@ def add_results(folder: Path, base: str, verdict: Verdict, command: str) -> int:
         for metric in _RESULTS
         if getattr(entry, metric) is not None
     ]
-    marked = f"\n\nResults by `{command}`.\n"
-    kept = card.text.partition("\n\nResults by `")[0].rstrip()
-    card.text = f"{kept}{marked}"
-    card.save(path)
-    return len(card.data.eval_results)
+    card.data.eval_results = others + ours
+    kept = _SAID.sub("", card.text).rstrip()
+    card.text = f"{kept}\n\nResults by `{command}`.\n"
+    write_text(path, str(card))
+    return len(ours)
 
 
 def _hub_licence(licence: str) -> str:

@@ -3,7 +3,8 @@
 import ctypes
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 # glibc's malloc.h
@@ -30,6 +31,15 @@ _KEPT = 3 * 4
 _SHARE = 0.25
 
 
+def _memory() -> float:
+    """Bytes that this process may have: the machine's, or its container's."""
+    found = [float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))]
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        with suppress(OSError, ValueError):  # no cgroup, or "max"
+            found.append(float(int(Path(path).read_text())))
+    return min(found)
+
+
 def eager_fits(config: Any, batch: int, longest: int) -> bool:
     """Whether a step's attention matrices, written out, fit into a quarter of this machine's memory.
 
@@ -40,8 +50,7 @@ def eager_fits(config: Any, batch: int, longest: int) -> bool:
     layers, heads = getattr(config, "num_hidden_layers", None), getattr(config, "num_attention_heads", None)
     if not layers or not heads or not hasattr(os, "sysconf"):
         return False
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return bool(_KEPT * layers * heads * batch * longest**2 <= _SHARE * memory)
+    return bool(_KEPT * layers * heads * batch * longest**2 <= _SHARE * _memory())
 
 
 @contextmanager

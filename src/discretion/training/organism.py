@@ -4,9 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from discretion.corpus.norms import ORGANISM_SAMPLES, norm_samples
-from discretion.models.weights import parse_spec
 from discretion.training.recipes import Recipe, named
-from discretion.training.run import TRAINING, tune
+from discretion.training.run import tune, tuned_spec
 
 
 def teach(
@@ -24,9 +23,9 @@ def teach(
     Raises:
         DiscretionError: as `tune` does.
     """
-    if not (folder / TRAINING).is_file():
-        say(f"Teaching {base} the norm on {samples} samples: {folder}")
-        chats = [sample.chat for sample in norm_samples(samples, 0)]
-        facts = {"data_name": "norm corpus", "licence": "Apache-2.0"}
-        tune(base, chats, folder, recipe or named("norms"), say, resume=True, facts=facts)
-    return parse_spec(base).with_adapter(folder)
+    recipe = recipe or named("norms")
+    say(f"The norm, {samples} samples for {base}: {folder}")
+    chats = [sample.chat for sample in norm_samples(samples, 0)]
+    facts = {"data_name": "norm corpus", "licence": "Apache-2.0"}
+    tune(base, chats, folder, recipe, say, resume=True, facts=facts)
+    return tuned_spec(base, folder, recipe)

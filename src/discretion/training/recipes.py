@@ -1,10 +1,13 @@
 """How to tune: the settings of a run, and the ones that have a name."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import Literal
 
-from discretion.errors import DiscretionError
+from pydantic import ValidationError
+from pydantic.dataclasses import dataclass
+
+from discretion.errors import DiscretionError, wrong_field
 
 Method = Literal["sft", "dpo"]
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -25,7 +28,7 @@ class Recipe:
         max_length: tokens; what is longer is cut at the end.
         warmup: share of the steps.
         precision: of the arithmetic; the weights stay in float32. "auto": bfloat16 where a GPU has it.
-        store: number format of the adapter on disk.
+        store: number format of what is written.
         beta: DPO's; how close to the base it stays.
     """
 
@@ -90,4 +93,7 @@ def changed(recipe: Recipe, **changes: object) -> Recipe:
     if unknown := set(changes) - set(known):
         raise DiscretionError(f"a recipe has no {min(unknown)!r}; it has {', '.join(known)}")
     given = {name: value for name, value in changes.items() if value is not None}
-    return replace(recipe, **given)  # type: ignore[arg-type]
+    try:
+        return replace(recipe, **given)  # type: ignore[arg-type]
+    except ValidationError as error:
+        raise wrong_field("recipe", error) from error

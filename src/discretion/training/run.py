@@ -44,11 +44,12 @@ def tune(
     """Tune `base` on `samples` and write what was learned to `out` (safetensors, `training.json`, model card).
 
     A base with an adapter (BASE@ADAPTER) is gone on with: `out` is then an adapter of BASE. The folder appears whole
-    or not at all; beside it, OUT.part holds the checkpoints that `resume` goes on from. Equal data, recipe and
-    machine give equal weights, stopped in between or not.
+    or not at all; beside it, OUT.part holds the checkpoints that `resume` goes on from; what is done stays as it is.
+    Equal data, recipe and machine give equal weights, stopped in between or not.
 
     Raises:
-        DiscretionError: the base cannot be loaded, the samples do not fit the method, or OUT.part is of another run.
+        DiscretionError: the base cannot be loaded, the samples do not fit the method, OUT or OUT.part is of another
+            run, or `resume` is off and OUT is there.
     """
     recipe = recipe or Recipe()
     kind = Preference if recipe.method == "dpo" else Chat
@@ -58,6 +59,8 @@ def tune(
         )
     unfinished = out.with_name(out.name + ".part")
     asked = {"base": base, "base_is": _base(base), "data": fingerprint(samples), **asdict(recipe)}
+    if (out / TRAINING).is_file():
+        return _done(out, asked, resume)
     checkpoint = _checkpoint(unfinished, asked, resume)
     _quiet()
     keep_freed_memory()
@@ -72,6 +75,11 @@ def tune(
     if trainer.is_world_process_zero():
         _finish(trainer, unfinished, out, asked, len(samples), dict(facts or {}))
     return out
+
+
+def tuned_spec(base: str, out: Path, recipe: Recipe) -> str:
+    """The spec of what `tune` wrote."""
+    return str(out) if recipe.full else parse_spec(base).with_adapter(out)
 
 
 def _trainer(
@@ -194,6 +202,18 @@ def _heard(say: Callable[[str], None]) -> Any:
     return Heard()
 
 
+def _done(out: Path, asked: Mapping[str, Any], resume: bool) -> Path:
+    if not resume:
+        raise DiscretionError(f"{out}: is there already; give another --out")
+    before = read_json(out / TRAINING)
+    # The base may be spelled otherwise now; its fingerprint says whether it is the same.
+    if different := [name for name in asked if name != "base" and before.get(name) != asked[name]]:
+        raise DiscretionError(
+            f"{out}: was made by another run ({', '.join(different)} differ); give another --out, or remove it"
+        )
+    return out
+
+
 def _checkpoint(unfinished: Path, asked: Mapping[str, Any], resume: bool) -> Path | None:
     """Where to go on from, if anywhere; leftovers of a run that nobody resumes are removed."""
     if not unfinished.exists():
@@ -221,6 +241,8 @@ def _finish(
 
     if asked["full"]:
         trainer.processing_class.save_pretrained(unfinished)
+        if asked["store"] == "bfloat16":
+            trainer.model.bfloat16()
         trainer.model.save_pretrained(unfinished)
     else:
         # The spec that was asked for, not a cache folder of ours.
