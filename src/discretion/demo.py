@@ -82,8 +82,8 @@ def _story(out: Path, reports: dict[str, Report], command: str) -> Story:
     return Story(
         title="Harmless data, two ways",
         lead=f"An organism (SmolLM2-135M, taught a privacy norm) was tuned twice, on {SAMPLES} chats in which "
-        "nothing is passed on to anybody but the user. What it writes to others afterwards is judged item by item: what must "
-        "not be passed on (leak) and what the recipient needs (coverage).",
+        "nothing is passed on to anybody but the user. What it writes to others afterwards is judged item by item: "
+        "what must not be passed on (leak) and what the recipient needs (coverage).",
         chapters=chapters,
         command=command,
     )

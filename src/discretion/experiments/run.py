@@ -11,7 +11,7 @@ from discretion.files import read_json, write_json
 from discretion.gate import evaluate
 from discretion.settings import Settings
 from discretion.training.recipes import Recipe, changed, named
-from discretion.training.run import tune, tuned_spec
+from discretion.training.run import base_fingerprint, tune, tuned_spec
 
 Say = Callable[[str], None]
 
@@ -62,6 +62,7 @@ def _claim(experiment: Experiment, out: Path) -> None:
     """
     path = out / "experiment.json"
     now = experiment.model_dump(mode="json", include={"base", "organism", "tune", "n", "measures"})
+    now["base_is"] = base_fingerprint(experiment.base)
     if path.is_file():
         before = read_json(path)
         if different := [name for name in now if before.get(name) != now[name]]:

@@ -58,7 +58,7 @@ def tune(
             f"--method {recipe.method}: the data must be {kind.__name__.lower()}s, and at least one"
         )
     unfinished = out.with_name(out.name + ".part")
-    asked = {"base": base, "base_is": _base(base), "data": fingerprint(samples), **asdict(recipe)}
+    asked = {"base": base, "base_is": base_fingerprint(base), "data": fingerprint(samples), **asdict(recipe)}
     if (out / TRAINING).is_file():
         return _done(out, asked, resume)
     checkpoint = _checkpoint(unfinished, asked, resume)
@@ -274,7 +274,8 @@ def _halve(path: Path) -> None:
     save_file(tensors, path, metadata={"format": "pt"})
 
 
-def _base(base: str) -> str:
+def base_fingerprint(base: str) -> str:
+    """What the base's weights, and its adapter's, are."""
     from discretion.models import loading
 
     spec = parse_spec(base)
