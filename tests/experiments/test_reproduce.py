@@ -94,7 +94,7 @@ def test_mistakes_are_named(words, says):
     "old, new, says",
     [
         ("learning_rate: 0.01", "learning_rte: 0.01", "a recipe has no 'learning_rte'"),
-        ("learning_rate: 0.01", "learning_rate: fast", "recipe, field learning_rate"),
+        ("learning_rate: 0.01", "learning_rate: fast", "--learning-rate fast: Input should be a valid number"),
         ("limit: 4", "limt: 4", "measures.probe: got an unexpected keyword argument 'limt'"),
         ("samples: 8", "samples: many", "organism.samples: 'many'"),
     ],

@@ -119,7 +119,9 @@ def test_the_command_writes_an_adapter_a_card_and_how_to_get_it_again(tiny, data
     assert any("loss" in row for row in told["history"])
     assert "library_name: peft" in (out / "README.md").read_text()
     assert run(tiny, data, "--out", out)[0] != 0
-    assert run(tiny, data, "--out", out, "--resume")[0] == 0
+    assert run(tiny, data, "--out", out, "--rank", 2, "--n", 8, "--resume")[0] == 0
+    other = CliRunner().invoke(app, ["train", str(tiny), str(data), "--out", str(out), "--resume"])
+    assert "was made by another run (data, rank differ)" in str(other.exception)
 
 
 def test_an_adapter_can_be_stored_in_half_the_bytes(tiny, tmp_path):
@@ -171,8 +173,8 @@ def test_results_come_into_the_card_and_replace_older_ones(tiny, tmp_path):
     [
         (["--recipe", "nonsense"], "--recipe nonsense: known are"),
         (["--learning-rate", "-1"], "--learning-rate -1.0: must be positive"),
-        (["--method", "grpo"], "--method grpo: must be one of"),
-        (["--store", "int4"], "--store int4: must be one of"),
+        (["--method", "grpo"], "--method grpo: Input should be 'sft' or 'dpo'"),
+        (["--store", "int4"], "--store int4: Input should be 'float32' or 'bfloat16'"),
         (["--n", "0"], "--n 0: must be at least 1"),
         (["--method", "dpo"], "line 1, field chosen"),
     ],

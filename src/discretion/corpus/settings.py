@@ -100,10 +100,15 @@ class Setting(_Strict):
 
 
 class Situation(NamedTuple):
-    """One reading of a setting for one recipient, and a message that tells what they need and nothing else."""
+    """One reading of a setting for one recipient, and a message that tells what they need and nothing else.
+
+    Attributes:
+        tells: for each item the sentence that tells it where the context's own words do not.
+    """
 
     scenario: Scenario
     message: str
+    tells: tuple[str, ...] = ()
 
 
 @cache
@@ -167,6 +172,7 @@ def draw_situation(setting: Setting, recipient: int, rng: random.Random, *, name
             why=realise(to.why, slots, rng),
         ),
         "\n\n".join(parts),
+        tuple(tells),
     )
 
 
@@ -253,7 +259,10 @@ def faults(setting: Setting, draws: int = 12) -> list[str]:
 
 
 def _broken(setting: Setting, number: int, drawn: Situation) -> Iterator[str]:
-    scenario, told, asked = drawn.scenario, drawn.message.casefold(), drawn.scenario.instruction.casefold()
+    scenario, asked = drawn.scenario, drawn.scenario.instruction.casefold()
+    tells = [tell.casefold() for tell in drawn.tells]
+    needed = (tell for tell, item in zip(tells, scenario.items, strict=True) if item.appropriate)
+    said = " ".join((drawn.message.casefold(), *needed))
     for index, (fact, item) in enumerate(zip(setting.facts, scenario.items, strict=True)):
         others = " ".join(other.text for other in scenario.items if other is not item).casefold()
         for written, value in zip(fact.values, item.values, strict=True):
@@ -264,13 +273,13 @@ def _broken(setting: Setting, number: int, drawn: Situation) -> Iterator[str]:
                 yield f"{place}: not in its text"
             if low in asked or low in setting.recipients[number].mail.casefold():
                 yield f"{place}: in recipient {number}'s ask or mail"
-            if item.appropriate and low not in told:
+            if low not in tells[index] or (item.appropriate and low not in drawn.message.casefold()):
                 yield f"{place}: not in every tell"
-            if not item.appropriate and low in told:
+            if not item.appropriate and low in said:
                 yield f"{place}: told to recipient {number}, who must not have it"
             if low in others:
                 yield f"{place}: in another fact's text too"
-    texts = [scenario.context, asked, told, *(item.text for item in scenario.items)]
+    texts = [scenario.context, asked, said, *(item.text for item in scenario.items)]
     plain = texts[1:] if setting.context else texts  # a case's context may hold an agent's JSON
     if any(sign in text for sign in "{}|" for text in plain):
         yield "a brace or a bar is left over"

@@ -7,14 +7,11 @@ from typing import Literal
 from pydantic import ValidationError
 from pydantic.dataclasses import dataclass
 
-from discretion.errors import DiscretionError, wrong_field
+from discretion.errors import DiscretionError
 
 Method = Literal["sft", "dpo"]
 Precision = Literal["auto", "float32", "bfloat16"]
 Store = Literal["float32", "bfloat16"]
-METHODS: tuple[Method, ...] = ("sft", "dpo")
-PRECISIONS: tuple[Precision, ...] = ("auto", "float32", "bfloat16")
-STORES: tuple[Store, ...] = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -53,9 +50,6 @@ class Recipe:
                 raise DiscretionError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be positive")
         if not 0 <= self.warmup < 1:
             raise DiscretionError(f"--warmup {self.warmup}: must be from 0 to below 1")
-        for name, known in (("method", METHODS), ("precision", PRECISIONS), ("store", STORES)):
-            if getattr(self, name) not in known:
-                raise DiscretionError(f"--{name} {getattr(self, name)}: must be one of {', '.join(known)}")
 
 
 NAMED: Mapping[str, tuple[Recipe, str]] = {
@@ -96,4 +90,6 @@ def changed(recipe: Recipe, **changes: object) -> Recipe:
     try:
         return replace(recipe, **given)  # type: ignore[arg-type]
     except ValidationError as error:
-        raise wrong_field("recipe", error) from error
+        first = error.errors()[0]
+        name = str(first["loc"][0]).replace("_", "-")
+        raise DiscretionError(f"--{name} {first['input']}: {first['msg']}") from error
