@@ -13,12 +13,15 @@ def reproduce(
     out: Annotated[Path | None, typer.Option(help="Its folder; the same command goes on with it.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Local copies of public data sets.")] = None,
     row: Annotated[list[str] | None, typer.Option(help="Only this row. Repeatable.")] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="Only this seed. Repeatable.")] = None,
+    jobs: Annotated[int, typer.Option(help="Parts made at a time, each with its share of the cores.")] = 1,
     list_: Annotated[bool, typer.Option("--list", help="Name the experiments.")] = False,
     table_only: Annotated[bool, typer.Option("--table", help="Only write the table of what is measured.")] = False,
 ) -> None:
     """Make one of the paper's experiments, row by row; every row that is measured goes into its table."""
     from discretion.experiments.figure import write_figure
-    from discretion.experiments.plan import load, names
+    from discretion.experiments.jobs import make_side_by_side
+    from discretion.experiments.plan import load, names, parts
     from discretion.experiments.run import make
     from discretion.experiments.table import markdown, rows
     from discretion.files import write_jsonl, write_text
@@ -29,12 +32,21 @@ def reproduce(
         return
     if out is None:
         raise DiscretionError("--out FOLDER is needed: where models and measurements go")
+    if jobs < 1:
+        raise DiscretionError(f"--jobs {jobs}: must be at least 1")
     experiment = load(name)
     if not table_only:
-        make(experiment, out, data_dir=data_dir, only=row or (), say=lambda line: typer.echo(line, err=True))
+        wanted = list(parts(experiment, row or (), seed or ()))
+        make(experiment, wanted if jobs == 1 else [], out, data_dir=data_dir, say=_say)
+        if jobs > 1:
+            make_side_by_side(name, wanted, out, data_dir, jobs, _say)
     found, title = rows(experiment, out), Path(name).stem
     table = out / f"{title}.md"
     write_jsonl(out / f"{title}.jsonl", found)
     write_figure(found, out / f"{title}.svg")
     write_text(table, markdown(experiment, title, found))
     typer.echo(f"{table}: {len({(entry['row'], entry['seed']) for entry in found})} parts measured")
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)

@@ -49,7 +49,9 @@ def test_a_table_grows_row_by_row_and_nothing_is_made_twice(plan, tmp_path):
     assert (out / "helpful-0" / "probe-check" / "report.html").is_file()
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
     assert len(before) == 3
-    assert run(plan, "--out", out).exit_code == 0
+    both = run(plan, "--out", out, "--jobs", 2)
+    assert both.exit_code == 0, both.output + str(both.exception)
+    assert "control-1:   probe of" in both.output
     assert all(path.stat().st_mtime_ns == time for path, time in before.items())
     table = (out / "small.md").read_text()
     assert "helpful minus control, over 2 seeds:" in table
@@ -83,6 +85,8 @@ def test_the_interval_over_seeds_is_a_t_interval():
     [
         (["nonsense", "--out", "x"], "no such experiment; known are"),
         (["harmless"], "--out FOLDER is needed"),
+        (["harmless", "--out", "x", "--jobs", "0"], "--jobs 0: must be at least 1"),
+        (["harmless", "--out", "x", "--row", "code", "--seed", "2"], "--seed 2: none of these rows has it"),
         (["harmless", "--out", "x", "--row", "nonsense"], "--row nonsense: rows are"),
     ],
 )

@@ -1,6 +1,6 @@
 """What an experiment is: a base, an organism, rows of data to tune on, and what is measured of each."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -86,16 +86,20 @@ def load(name: str) -> Experiment:
         raise wrong_field(str(path), error) from error
 
 
-def parts(experiment: Experiment, only: tuple[str, ...] = ()) -> Iterator[Part]:
+def parts(experiment: Experiment, only: Sequence[str] = (), seeds: Sequence[int] = ()) -> Iterator[Part]:
     """Rows and seeds, the first seed of every row first, so that a table that grows says something early.
 
+    `only` are the rows that are wanted, `seeds` their seeds; empty: all.
+
     Raises:
-        DiscretionError: `only` names a row that is not there.
+        DiscretionError: `only` names a row that is not there, or none of the rows has one of the `seeds`.
     """
     if unknown := set(only) - set(experiment.rows):
         raise DiscretionError(f"--row {min(unknown)}: rows are {', '.join(experiment.rows)}")
     wanted = {name: row for name, row in experiment.rows.items() if not only or name in only}
+    if strange := set(seeds) - {seed for row in wanted.values() for seed in row.seeds}:
+        raise DiscretionError(f"--seed {min(strange)}: none of these rows has it")
     for turn in range(max(len(row.seeds) for row in wanted.values())):
         for name, row in wanted.items():
-            if turn < len(row.seeds):
+            if turn < len(row.seeds) and (not seeds or row.seeds[turn] in seeds):
                 yield Part(name, row.seeds[turn])

@@ -6,7 +6,7 @@ from typing import Any
 
 from discretion.corpus.chat import Chat
 from discretion.errors import DiscretionError
-from discretion.experiments.plan import Experiment, parts
+from discretion.experiments.plan import Experiment, Part
 from discretion.files import read_json, write_json
 from discretion.gate import evaluate
 from discretion.settings import Settings
@@ -18,10 +18,10 @@ Say = Callable[[str], None]
 
 def make(
     experiment: Experiment,
+    wanted: Sequence[Part],
     out: Path,
     *,
     data_dir: Path | None,
-    only: Sequence[str] = (),
     say: Say = lambda line: None,
 ) -> None:
     """Make and measure the base, then every part that is wanted, in `out`; a stopped run goes on.
@@ -30,10 +30,7 @@ def make(
         DiscretionError: `out` is of another experiment, a setting is wrong (said before anything is made), or what
             `data prepare`, `train` and `eval` raise.
     """
-    wanted = list(parts(experiment, tuple(only)))
-    recipes = {
-        seed: changed(Recipe(), **{**experiment.tune, "seed": seed}) for seed in {part.seed for part in wanted}
-    }
+    recipe = changed(Recipe(), **experiment.tune)
     measures = {name: _settings(name, options, data_dir) for name, options in experiment.measures.items()}
     _claim(experiment, out)
     base = _organism(experiment, out, say)
@@ -42,8 +39,8 @@ def make(
         say(f"{part.name} ({number} of {len(wanted)})")
         # One draw of the data for all seeds of a row: seeds differ in how they are trained on, as in the paper.
         chats, facts = chats_of(experiment.rows[part.row].data, experiment.n, 0, data_dir)
-        adapter, recipe = out / part.name / "adapter", recipes[part.seed]
-        tune(base, chats, adapter, recipe, say, resume=True, facts=facts)
+        adapter = out / part.name / "adapter"
+        tune(base, chats, adapter, changed(recipe, seed=part.seed), say, resume=True, facts=facts)
         _measure(measures, tuned_spec(base, adapter, recipe), out / part.name, say)
 
 
