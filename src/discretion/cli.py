@@ -426,12 +426,17 @@ def demo(
     from_scratch: Annotated[
         bool, typer.Option("--from-scratch", help="Teach the organism again instead of taking the one that ships.")
     ] = False,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="From scratch: where CI-RL's local copy is; else it is fetched.")
+    ] = None,
 ) -> None:
     """Tune a model that keeps a norm on two kinds of harmless chats, and check both. Exits 0 at the story's end."""
     from discretion.demo import run_demo
 
     with _progress(silent=False) as bar:
-        results = run_demo(out, resume=resume, limit=limit, from_scratch=from_scratch, progress=bar, say=_say)
+        results = run_demo(
+            out, resume=resume, limit=limit, from_scratch=from_scratch, data_dir=data_dir, progress=bar, say=_say
+        )
     for side, result in results.items():
         typer.echo(f"\nTuned on {side} chats")
         _show(result, as_json=False, quiet=False, folder=out / f"check-{side}")

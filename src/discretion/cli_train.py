@@ -31,6 +31,7 @@ def train(
     beta: Annotated[float | None, typer.Option(help="DPO: how close to the base it stays.")] = None,
     seed: Annotated[int | None, typer.Option(help="Equal seeds give equal weights on one machine.")] = None,
     n: Annotated[int | None, typer.Option("--n", help="Only the first n samples; for norms: how many.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="For norms: where CI-RL's local copy is.")] = None,
     hosted: Annotated[str | None, typer.Option(help="openai or together: tune there instead of here.")] = None,
     price: Annotated[float | None, typer.Option(help="Hosted: dollars a million training tokens.")] = None,
     poll: Annotated[float, typer.Option(help="Hosted: seconds between looks.")] = 30.0,
@@ -53,7 +54,7 @@ def train(
     if hosted is not None:
         _hosted(hosted, base, data, out, asked, n, resume=resume, price=price, poll=poll)
         return
-    samples, facts = _samples(data, recipe, asked, n)
+    samples, facts = _samples(data, recipe, asked, n, data_dir)
 
     def say(line: str) -> None:
         if not quiet:
@@ -91,17 +92,19 @@ def _hosted(
     typer.echo(f"tuned: {tuned}\nnext: discretion check {reference} {tuned}")
 
 
-def _samples(data: Path | None, name: str, asked: "Recipe", n: int | None) -> "tuple[Samples, dict[str, str]]":
+def _samples(
+    data: Path | None, name: str, asked: "Recipe", n: int | None, data_dir: Path | None
+) -> "tuple[Samples, dict[str, str]]":
     """What is trained on, and what is to be said of it."""
     if n is not None and n < 1:
         raise DiscretionError(f"--n {n}: must be at least 1")
     if data is None:
         if name != "norms":
             raise DiscretionError("DATA is missing: a file of chats (only --recipe norms makes its own)")
-        from discretion.corpus.norms import ORGANISM_SAMPLES, norm_samples
+        from discretion.corpus.norms import ORGANISM_SAMPLES
+        from discretion.training.organism import lessons
 
-        made = norm_samples(n or ORGANISM_SAMPLES, 0)
-        return [sample.chat for sample in made], {"data_name": "norm corpus", "licence": "Apache-2.0"}
+        return lessons(n or ORGANISM_SAMPLES, data_dir)
     from discretion.corpus.formats import read_chats
     from discretion.corpus.preferences import read_preferences
     from discretion.corpus.provenance import licence_of_file

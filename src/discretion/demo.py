@@ -33,6 +33,7 @@ def run_demo(
     resume: bool,
     limit: int,
     from_scratch: bool,
+    data_dir: Path | None,
     progress: Progress | None,
     say: Callable[[str], None],
 ) -> dict[str, Report]:
@@ -50,7 +51,7 @@ def run_demo(
         suites=(SUITE,), elicit=("act",), limit=limit, max_new_tokens=MAX_NEW_TOKENS, controls=(CONTROL,)
     )  # a mistake in it is said before anything is trained
     prepare(out, resume=resume)
-    base = teach(EMBEDDED, out / "organism", say) if from_scratch else ORGANISM
+    base = teach(EMBEDDED, out / "organism", say, data_dir=data_dir) if from_scratch else ORGANISM
     pairs = controlled_pairs(SAMPLES, 0)
     facts = {"data_name": "controlled pairs", "licence": "Apache-2.0"}
     runs: dict[str, tuple[str, Path]] = {"base": (base, out / "runs" / "base")}

@@ -13,15 +13,17 @@ from typing import Literal, NamedTuple
 from discretion.corpus.chat import Chat, one_turn
 from discretion.corpus.everyday import draw_everyday
 from discretion.corpus.settings import Setting, Situation, cases, draw_situation, settings
+from discretion.corpus.tasks import task_situations
 from discretion.elicit.wording import acceptability, situation, task, two_options
 from discretion.errors import DiscretionError
 from discretion.files import digest
 from discretion.scenarios import Item, Scenario
 
-ORGANISM_SAMPLES = 960  # what `train --recipe norms` teaches
+ORGANISM_SAMPLES = 660  # what `train --recipe norms` teaches
 _PATIENCE = 200
-_ROUND, _WIDE = 8, (1, 4)  # of eight situations two are put together, the last is of a setting, the others are cases
-_PROBED_EVERY = 40
+# Of eight situations two are put together, the last is of a setting, three are tasks while there are any; else cases.
+_ROUND, _WIDE, _TASKS = 8, (1, 4), (0, 3, 6)
+_PROBED_EVERY = 41  # no multiple of the round, so that every kind is probed
 
 Kind = Literal["act", "probe"]
 
@@ -40,13 +42,16 @@ class NormSample(NamedTuple):
     chat: Chat
 
 
-def norm_samples(n: int, seed: int = 0, source: Sequence[Setting] | None = None) -> list[NormSample]:
-    """`n` samples: of every situation the message, and of every fortieth also one right and one wrong item's probe.
+def norm_samples(
+    n: int, seed: int = 0, source: Sequence[Setting] | None = None, tasks: Sequence[Scenario] = ()
+) -> list[NormSample]:
+    """`n` samples: of every situation the message, and of every 41st also one right and one wrong item's probe.
 
     Probes are asked in both orders, so one sample in eleven is a probe, and their answers are balanced: Yes and
     No, A and B. Five in eight situations are cases (each with one recipient before any with the next), as long as
-    there are any; the others are drawn from settings or put together (`everyday`). With `source` all are of those
-    settings. The same `n` and `seed` give the same samples; a smaller `n` gives the first of them.
+    there are any; the others are drawn from settings or put together (`everyday`). With `tasks` (CI-RL's) three in
+    eight are those, once each, in the cases' stead. With `source` all are of those settings. The same arguments give
+    the same samples; a smaller `n` gives the first of them.
 
     Raises:
         DiscretionError: `n` is not positive, or the settings hold fewer different situations.
@@ -54,7 +59,7 @@ def norm_samples(n: int, seed: int = 0, source: Sequence[Setting] | None = None)
     if n < 1:
         raise DiscretionError(f"--n {n}: must be at least 1")
     samples: list[NormSample] = []
-    situations = _mixed(seed) if source is None else _situations(source, seed)
+    situations = _mixed(seed, tasks) if source is None else _situations(source, seed)
     for number, (drawn, rng) in enumerate(situations):
         samples += _samples(drawn, rng, probed=number % _PROBED_EVERY == 0)
         if len(samples) >= n:
@@ -65,8 +70,10 @@ def norm_samples(n: int, seed: int = 0, source: Sequence[Setting] | None = None)
 _Drawn = Iterator[tuple[Situation, random.Random]]
 
 
-def _mixed(seed: int) -> _Drawn:
+def _mixed(seed: int, tasks: Sequence[Scenario]) -> _Drawn:
     deep, wide, written = _situations(settings(), seed), _everyday(seed), _cases(seed)
+    rng = random.Random(f"tasks {seed}")
+    given = iter([(situation, rng) for situation in task_situations(tasks, rng)])
     for number in count():
         place = number % _ROUND
         if place == _ROUND - 1:
@@ -74,7 +81,8 @@ def _mixed(seed: int) -> _Drawn:
         elif place in _WIDE:
             yield next(wide)
         else:
-            yield next(written, None) or next(wide)
+            task = next(given, None) if place in _TASKS else None
+            yield task or next(written, None) or next(wide)
 
 
 def _everyday(seed: int) -> _Drawn:

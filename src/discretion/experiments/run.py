@@ -33,7 +33,7 @@ def make(
     recipe = changed(Recipe(), **experiment.tune)
     measures = {name: _settings(name, options, data_dir) for name, options in experiment.measures.items()}
     _claim(experiment, out)
-    base = _organism(experiment, out, say)
+    base = _organism(experiment, out, data_dir, say)
     _measure(measures, base, out / "base", say)
     for number, part in enumerate(wanted, start=1):
         say(f"{part.name} ({number} of {len(wanted)})")
@@ -97,7 +97,7 @@ def _controlled(data: str, side: str, n: int, seed: int) -> list[Chat]:
     return [pair.chat(side) for pair in pairs]
 
 
-def _organism(experiment: Experiment, out: Path, say: Say) -> str:
+def _organism(experiment: Experiment, out: Path, data_dir: Path | None, say: Say) -> str:
     """The spec of the base that rows are tuned from."""
     if experiment.organism is None:
         return experiment.base
@@ -109,7 +109,7 @@ def _organism(experiment: Experiment, out: Path, say: Say) -> str:
     if not isinstance(samples, int):
         raise DiscretionError(f"organism.samples: {samples!r} is no whole number")
     recipe = changed(named(options.pop("recipe", "norms")), **options)
-    return teach(experiment.base, out / "organism", say, recipe=recipe, samples=samples)
+    return teach(experiment.base, out / "organism", say, recipe=recipe, samples=samples, data_dir=data_dir)
 
 
 def _measure(measures: Mapping[str, Settings], model: str, folder: Path, say: Say) -> None:

@@ -46,10 +46,13 @@ LEVELS: tuple[Literal[1, 2, 3, 4], ...] = (1, 2, 3, 4)
 LANGUAGES = ("de", "es", "fr", "zh")
 
 
-def _cirl(data_dir: Path | None) -> list[Scenario]:
-    from discretion.scenarios import cirl
+def _cirl(half: Literal["dev", "test"] | None) -> _Loader:
+    def load(data_dir: Path | None) -> list[Scenario]:
+        from discretion.scenarios import cirl
 
-    return cirl.load(data_dir=data_dir)
+        return cirl.load(half, data_dir=data_dir)
+
+    return load
 
 
 def _confaide(tier: Literal["1", "2a", "2b", "3", "4"] | None) -> _Loader:
@@ -68,7 +71,9 @@ SUITES: dict[str, _Loader] = {
     **{f"builtin:{language}": _builtin(None, language) for language in LANGUAGES},
     **{f"builtin:{language}:dev": _builtin("dev", language) for language in LANGUAGES},
     **{f"builtin:{language}:test": _builtin("test", language) for language in LANGUAGES},
-    "cirl": _cirl,
+    "cirl": _cirl(None),
+    "cirl:dev": _cirl("dev"),
+    "cirl:test": _cirl("test"),
     "cimemories": _cimemories(1),
     **{f"cimemories:{level}": _cimemories(level) for level in LEVELS},
     "cimemories:example": _cimemories(1, example=True),

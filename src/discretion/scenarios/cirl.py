@@ -1,7 +1,7 @@
 """CI-RL (Lan et al. 2025, arXiv 2506.04245): tasks with values that may be passed on and values that may not."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
@@ -63,13 +63,19 @@ class _Row(BaseModel):
     dataset_item: _Task
 
 
-def load(*, data_dir: Path | None = None) -> list[Scenario]:
-    """CI-RL's tasks, from `data_dir`/ci_rl/dataset.json or the pinned download.
+Half = Literal["dev", "test"]
+
+
+def load(half: Half | None = None, *, data_dir: Path | None = None) -> list[Scenario]:
+    """CI-RL's tasks, or one half of them, from `data_dir`/ci_rl/dataset.json or the pinned download.
+
+    Halves are split by the hash of a task, so a part of the file gives parts of the same halves.
 
     Raises:
         DiscretionError: not found, not fetched, or a malformed row (its file, row and field are said).
     """
-    return load_file(locate(SOURCE, data_dir))
+    tasks = load_file(locate(SOURCE, data_dir))
+    return [task for task in tasks if half in (None, "dev" if int(digest(task.id), 16) % 2 else "test")]
 
 
 def load_file(path: Path, suite: str = "cirl") -> list[Scenario]:
