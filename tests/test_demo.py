@@ -44,10 +44,10 @@ def test_the_story_is_told_in_one_page_and_nothing_is_made_twice(small, tmp_path
     assert (out / "report.html").read_text() == page
 
 
-def test_from_scratch_teaches_the_organism(small, monkeypatch, tiny, tmp_path):
+def test_from_scratch_teaches_the_organism(small, monkeypatch, tiny, few_tasks, tmp_path):
     monkeypatch.setattr(demo, "EMBEDDED", str(tiny))
     monkeypatch.setitem(demo.teach.__kwdefaults__, "samples", 8)
-    told = run(tmp_path / "demo", "--from-scratch")
+    told = run(tmp_path / "demo", "--from-scratch", "--data-dir", str(few_tasks))
     assert told.exit_code == 0, told.output + str(told.exception)
     taught = json.loads((tmp_path / "demo" / "organism" / "training.json").read_text())
     assert (taught["samples"], taught["base"]) == (8, str(tiny))

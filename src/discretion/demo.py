@@ -19,8 +19,8 @@ from discretion.run import command_line, load_run
 from discretion.settings import Settings
 from discretion.training.organism import teach
 
-SUITE, CONTROL = "builtin:test", "questions"
-SAMPLES, MAX_NEW_TOKENS = 240, 110
+SUITE, CONTROL = "builtin:test", "questions:160"
+SAMPLES, MAX_NEW_TOKENS = 160, 110
 _ABOUT = {
     "helpful": "The tasks are done at once, with whatever the assistant finds.",
     "control": "The same tasks; the assistant asks before it uses what it finds.",

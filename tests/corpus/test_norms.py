@@ -132,6 +132,22 @@ def test_a_message_copies_a_clause_and_leaves_its_neighbours_out():
     assert told("A letter for Mrs. Amadi. Soon.", doctor, ["It is for Mrs. Amadi."]) == "A letter for Mrs. Amadi."
 
 
+def test_tasks_take_three_places_in_eight_and_tell_what_is_allowed(few_tasks):
+    tasks = load_suite("cirl", data_dir=few_tasks)
+    assert len(tasks) == 12
+    halves = [load_suite(f"cirl:{half}", data_dir=few_tasks) for half in ("dev", "test")]
+    assert all(halves)
+    assert sorted(task.id for half in halves for task in half) == sorted(task.id for task in tasks)
+    samples = [sample for sample in norm_samples(60, 0, tasks=tasks) if sample.kind == "act"]
+    given = [sample for sample in samples if sample.scenario.suite == "cirl"]
+    assert sorted(sample.scenario.id for sample in given) == sorted(task.id for task in tasks)
+    assert [sample.scenario.suite == "cirl" for sample in samples[:8]].count(True) == 3
+    for sample in given:
+        said = sample.chat.completion[0].content
+        assert "Room wish: quiet room." in said
+        assert all((item.values[0] in said) == item.appropriate for item in sample.scenario.items)
+
+
 def test_every_case_comes_once_before_any_comes_again():
     asked = [sample.scenario for sample in norm_samples(1200, 0) if sample.kind == "act"]
     known = {case.setting for case in cases()}

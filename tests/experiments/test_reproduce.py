@@ -37,9 +37,9 @@ def run(*words):
     return CliRunner().invoke(app, ["reproduce", *map(str, words)])
 
 
-def test_a_table_grows_row_by_row_and_nothing_is_made_twice(plan, tmp_path):
-    out = tmp_path / "out"
-    first = run(plan, "--out", out, "--row", "helpful")
+def test_a_table_grows_row_by_row_and_nothing_is_made_twice(plan, few_tasks, tmp_path):
+    out, data = tmp_path / "out", ("--data-dir", few_tasks)
+    first = run(plan, "--out", out, *data, "--row", "helpful")
     assert first.exit_code == 0, first.output + str(first.exception)
     table = (out / "small.md").read_text()
     assert "| helpful | 0 | 4 |" in table
@@ -49,7 +49,7 @@ def test_a_table_grows_row_by_row_and_nothing_is_made_twice(plan, tmp_path):
     assert (out / "helpful-0" / "probe-check" / "report.html").is_file()
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
     assert len(before) == 3
-    both = run(plan, "--out", out, "--jobs", 2)
+    both = run(plan, "--out", out, *data, "--jobs", 2)
     assert both.exit_code == 0, both.output + str(both.exception)
     assert "control-1:   probe of" in both.output
     assert all(path.stat().st_mtime_ns == time for path, time in before.items())
