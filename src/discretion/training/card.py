@@ -7,7 +7,7 @@ from typing import Any
 
 from discretion.errors import DiscretionError
 from discretion.files import write_text
-from discretion.models.weights import parse_spec
+from discretion.models.weights import EMBEDDED, EMBEDDED_HUB_ID, parse_spec
 from discretion.verdict import Verdict
 
 _TASK = "privacy collapse"
@@ -19,8 +19,9 @@ def write_card(folder: Path, name: str, told: Mapping[str, Any]) -> None:
     """A card from what `training.json` says."""
     from huggingface_hub import ModelCard, ModelCardData
 
+    called = parse_spec(str(told["base"])).called
     data = ModelCardData(
-        base_model=parse_spec(str(told["base"])).called,
+        base_model=EMBEDDED_HUB_ID if called == EMBEDDED else called,
         library_name="transformers" if told["full"] else "peft",
         license=_hub_licence(str(told.get("licence", "unknown"))),
         tags=["discretion", told["method"], *([] if told["full"] else ["lora"])],
