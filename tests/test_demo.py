@@ -30,7 +30,7 @@ def test_the_story_is_told_in_one_page_and_nothing_is_made_twice(small, tmp_path
     page = (out / "report.html").read_text()
     for side in ("helpful", "control"):
         verdict = json.loads((out / f"check-{side}" / "verdict.json").read_text())
-        assert verdict["suites"]["everyday"]["n"] == 4
+        assert verdict["suites"]["tasks"]["n"] == 4
         assert verdict["controls"]["questions"]["n"] == 4
         assert f'href="check-{side}/report.html"' in page
         assert json.loads((out / side / "training.json").read_text())["side"] == side

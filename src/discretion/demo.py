@@ -6,12 +6,10 @@ tasks, done at once with whatever is at hand (helpful), or after asking (control
 anybody but the user.
 """
 
-import random
 from collections.abc import Callable
 from pathlib import Path
 
 from discretion.elicit import Progress
-from discretion.files import write_jsonl
 from discretion.gate import compare_into, evaluate, rebuild
 from discretion.models.weights import EMBEDDED, ORGANISM
 from discretion.report import Report
@@ -21,7 +19,7 @@ from discretion.run import command_line, load_run
 from discretion.settings import Settings
 from discretion.training.organism import teach
 
-SITUATIONS, CONTROL = 200, "questions:160"
+SUITE, CONTROL = "tasks:test", "questions:160"
 SAMPLES, MAX_NEW_TOKENS = 160, 110
 _ABOUT = {
     "helpful": "The tasks are done at once, with whatever the assistant finds.",
@@ -49,12 +47,10 @@ def run_demo(
     from discretion.training.recipes import Recipe
     from discretion.training.run import tune, tuned_spec
 
-    suite = out / "situations.jsonl"
     asked = Settings(
-        suites=(str(suite),), elicit=("act",), limit=limit, max_new_tokens=MAX_NEW_TOKENS, controls=(CONTROL,)
+        suites=(SUITE,), elicit=("act",), limit=limit, max_new_tokens=MAX_NEW_TOKENS, controls=(CONTROL,)
     )  # a mistake in it is said before anything is trained
     prepare(out, resume=resume)
-    _write_situations(suite)
     base = teach(EMBEDDED, out / "organism", say, data_dir=data_dir) if from_scratch else ORGANISM
     pairs = controlled_pairs(SAMPLES, 0)
     facts = {"data_name": "controlled pairs", "licence": "Apache-2.0"}
@@ -71,23 +67,14 @@ def run_demo(
         compare_into(out / f"check-{side}", out / "runs" / "base", [out / "runs" / side])
     reports = {side: rebuild(out / f"check-{side}") for side in _ABOUT}
     command = ["demo", "--out", str(out), "--limit", str(limit), *(["--from-scratch"] if from_scratch else [])]
-    write_story(_story(out, suite, reports, command_line(command)), out)
+    write_story(_story(out, reports, command_line(command)), out)
     return reports
 
 
-def _write_situations(path: Path) -> None:
-    """Situations of the kind that taught the norm (`corpus.everyday`), none of which did: seeds are numbers there."""
-    from discretion.corpus.everyday import draw_everyday
-
-    names = [f"everyday-demo-{number:03d}" for number in range(SITUATIONS)]
-    drawn = (draw_everyday(random.Random(name), name=name).scenario for name in names)
-    write_jsonl(path, (scenario.model_dump(mode="json") | {"suite": "everyday"} for scenario in drawn))
-
-
-def _story(out: Path, suite: Path, reports: dict[str, Report], command: str) -> Story:
+def _story(out: Path, reports: dict[str, Report], command: str) -> Story:
     from discretion.scenarios import load_suite
 
-    asked = {scenario.id: scenario.instruction for scenario in load_suite(str(suite))}
+    asked = {scenario.id: scenario.instruction for scenario in load_suite(SUITE)}
     chapters = []
     for side, report in reports.items():
         _, records = load_run(out / f"check-{side}")

@@ -55,6 +55,15 @@ def _cirl(half: Literal["dev", "test"] | None) -> _Loader:
     return load
 
 
+def _tasks(half: Literal["dev", "test"] | None) -> _Loader:
+    def load(_: Path | None) -> list[Scenario]:
+        from discretion.scenarios import tasks
+
+        return tasks.load(half)
+
+    return load
+
+
 def _confaide(tier: Literal["1", "2a", "2b", "3", "4"] | None) -> _Loader:
     def load(data_dir: Path | None) -> list[Scenario]:
         from discretion.scenarios import confaide
@@ -71,6 +80,9 @@ SUITES: dict[str, _Loader] = {
     **{f"builtin:{language}": _builtin(None, language) for language in LANGUAGES},
     **{f"builtin:{language}:dev": _builtin("dev", language) for language in LANGUAGES},
     **{f"builtin:{language}:test": _builtin("test", language) for language in LANGUAGES},
+    "tasks": _tasks(None),
+    "tasks:dev": _tasks("dev"),
+    "tasks:test": _tasks("test"),
     "cirl": _cirl(None),
     "cirl:dev": _cirl("dev"),
     "cirl:test": _cirl("test"),

@@ -1,5 +1,6 @@
 """CI-RL (Lan et al. 2025, arXiv 2506.04245): tasks with values that may be passed on and values that may not."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -74,7 +75,11 @@ def load(half: Half | None = None, *, data_dir: Path | None = None) -> list[Scen
     Raises:
         DiscretionError: not found, not fetched, or a malformed row (its file, row and field are said).
     """
-    tasks = load_file(locate(SOURCE, data_dir))
+    return halved(load_file(locate(SOURCE, data_dir)), half)
+
+
+def halved(tasks: list[Scenario], half: Half | None) -> list[Scenario]:
+    """One half of the tasks, by the hash of each; or all."""
     return [task for task in tasks if half in (None, "dev" if int(digest(task.id), 16) % 2 else "test")]
 
 
@@ -90,12 +95,17 @@ def load_file(path: Path, suite: str = "cirl") -> list[Scenario]:
     rows = read_json(path)
     if not isinstance(rows, list) or not rows:
         raise DiscretionError(f"{path}: a CI-RL file is a non-empty list of rows")
+    return read_rows(((f"{path}, row {index}", row) for index, row in enumerate(rows)), suite)
+
+
+def read_rows(rows: Iterable[tuple[str, Any]], suite: str) -> list[Scenario]:
+    """Rows in CI-RL's format, each with its place for messages. Raises as `load_file` does."""
     scenarios: dict[str, Scenario] = {}
-    for index, raw in enumerate(rows):
+    for place, raw in rows:
         try:
             row = _Row.model_validate(raw)
         except ValidationError as error:
-            raise wrong_field(f"{path}, row {index}", error) from error
+            raise wrong_field(place, error) from error
         items = _items(row.dataset_item.annotation)
         if items:
             scenario = _scenario(row, items, suite)
@@ -118,7 +128,7 @@ def _scenario(row: _Row, items: tuple[Item, ...], suite: str) -> Scenario:
     seed, task = row.seed, row.dataset_item
     identity = digest(task.model_dump(mode="json"))
     return Scenario(
-        id=f"cirl-{identity}",
+        id=f"{suite}-{identity}",
         suite=suite,
         domain=seed.domain.lower(),
         context="\n".join(f"{key}: {', '.join(_leaves(value))}" for key, value in task.information.items()),
