@@ -1,7 +1,7 @@
 """Parts of an experiment made side by side, each by a process of its own.
 
-For machines with more cores than one process can use; on two cores it gains nothing (docs/benchmarks.md). Every part is
-a folder of its own, so they do not meet.
+For machines with more cores than one process can use; on two cores it gains nothing (docs/benchmarks.md). Every part
+is a folder of its own, so they do not meet.
 """
 
 import os
