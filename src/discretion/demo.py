@@ -67,6 +67,7 @@ def run_demo(
         compare_into(out / f"check-{side}", out / "runs" / "base", [out / "runs" / side])
     reports = {side: rebuild(out / f"check-{side}") for side in _ABOUT}
     command = ["demo", "--out", str(out), "--limit", str(limit), *(["--from-scratch"] if from_scratch else [])]
+    command += ["--data-dir", str(data_dir)] if from_scratch and data_dir else []
     write_story(_story(out, reports, command_line(command)), out)
     return reports
 
