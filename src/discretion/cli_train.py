@@ -1,5 +1,6 @@
 """`discretion train`: what the command line says, as one training run."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,6 +25,7 @@ def train(
     epochs: Annotated[float | None, typer.Option(help="Passes over the data.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Samples a step and device.")] = None,
     accumulate: Annotated[int | None, typer.Option(help="Steps whose gradients are added up.")] = None,
+    grouped: Annotated[bool | None, typer.Option("--grouped", help="Batches of samples of like length.")] = None,
     max_length: Annotated[int | None, typer.Option(help="Tokens; what is longer is cut.")] = None,
     warmup: Annotated[float | None, typer.Option(help="Share of the steps.")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, float32 or bfloat16 arithmetic.")] = None,
@@ -48,21 +50,23 @@ def train(
         raise DiscretionError("--out FOLDER is needed: where the adapter goes")
     asked = changed(
         named(recipe), method=method, full=full, rank=rank, learning_rate=learning_rate, epochs=epochs,
-        batch_size=batch_size, accumulate=accumulate, max_length=max_length, warmup=warmup, precision=precision,
-        store=store, beta=beta, seed=seed,
+        batch_size=batch_size, accumulate=accumulate, grouped=grouped, max_length=max_length, warmup=warmup,
+        precision=precision, store=store, beta=beta, seed=seed,
     )  # fmt: skip
     if hosted is not None:
         _hosted(hosted, base, data, out, asked, n, resume=resume, price=price, poll=poll)
         return
     samples, facts = _samples(data, recipe, asked, n, data_dir)
+    leads = os.environ.get("RANK", "0") == "0"  # of the processes that a launcher started
 
     def say(line: str) -> None:
-        if not quiet:
+        if leads and not quiet:
             typer.echo(line, err=True)
 
     say(f"Tuning {base} on {len(samples)} samples ({asked.method}, {'all weights' if asked.full else 'LoRA'})")
     tune(base, samples, out, asked, say, resume=resume, report_to=report_to, facts={"recipe": recipe, **facts})
-    typer.echo(f"{out}: done. next: discretion check {base} {tuned_spec(base, out, asked)}")
+    if leads:
+        typer.echo(f"{out}: done. next: discretion check {base} {tuned_spec(base, out, asked)}")
 
 
 def _hosted(

@@ -5,9 +5,10 @@ import pytest
 from discretion.corpus.everyday import draw_everyday
 from discretion.corpus.norms import norm_samples
 from discretion.corpus.settings import Setting, cases, draw_situation, faults, settings, told
+from discretion.corpus.tasks import task_situations, written_tasks
 from discretion.elicit.probe import plan_probe
 from discretion.errors import DiscretionError
-from discretion.scenarios import Item, load_suite
+from discretion.scenarios import Flow, Item, Scenario, load_suite
 
 
 def fact(number, word):
@@ -132,7 +133,7 @@ def test_a_message_copies_a_clause_and_leaves_its_neighbours_out():
     assert told("A letter for Mrs. Amadi. Soon.", doctor, ["It is for Mrs. Amadi."]) == "A letter for Mrs. Amadi."
 
 
-def test_tasks_take_three_places_in_eight_and_tell_what_is_allowed(few_tasks):
+def test_tasks_take_five_places_in_eight_and_tell_what_is_allowed(few_tasks):
     tasks = load_suite("cirl", data_dir=few_tasks)
     assert len(tasks) == 12
     halves = [load_suite(f"cirl:{half}", data_dir=few_tasks) for half in ("dev", "test")]
@@ -141,11 +142,38 @@ def test_tasks_take_three_places_in_eight_and_tell_what_is_allowed(few_tasks):
     samples = [sample for sample in norm_samples(60, 0, tasks=tasks) if sample.kind == "act"]
     given = [sample for sample in samples if sample.scenario.suite == "cirl"]
     assert sorted(sample.scenario.id for sample in given) == sorted(task.id for task in tasks)
-    assert [sample.scenario.suite == "cirl" for sample in samples[:8]].count(True) == 3
+    assert [sample.scenario.suite == "cirl" for sample in samples[:8]].count(True) == 5
     for sample in given:
         said = sample.chat.completion[0].content
-        assert "Room wish: quiet room." in said
+        assert "Room wish: a quiet room." in said
         assert all((item.values[0] in said) == item.appropriate for item in sample.scenario.items)
+
+
+def test_our_tasks_are_told_right_and_hold_nothing_that_is_tested():
+    tested = [load_suite(name) for name in ("tasks:test", "builtin:test")]
+    asked = {(task.context, task.instruction) for suite in tested for task in suite}
+    drawn = task_situations(written_tasks(), random.Random(0))
+    assert len(drawn) == len(written_tasks()) > 300
+    for situation in drawn:
+        task = situation.scenario
+        assert (task.context, task.instruction) not in asked
+        for item in task.items:
+            assert (item.values[0].casefold() in situation.message.casefold()) == item.appropriate, item
+
+
+def test_a_line_that_holds_something_private_is_not_copied():
+    lines = {"wish": "a quiet room, since Bo left", "stay_dates": "3 May"}
+    task = Scenario(
+        id="t", suite="tasks", domain="travel", instruction="Write.", channel="email", flow=Flow(sender="a", recipient="b"),
+        context="\n".join(f"{key}: {value}" for key, value in lines.items()),
+        items=(
+            Item(text="wish: quiet room", appropriate=True, values=("quiet room",)),
+            Item(text="stay_dates: 3 May", appropriate=True, values=("3 May",)),
+            Item(text="wish: Bo left", appropriate=False, values=("Bo left",)),
+        ),
+    )  # fmt: skip
+    (told,) = task_situations([task], random.Random(0))
+    assert "Wish: quiet room. Stay dates: 3 May." in told.message
 
 
 def test_every_case_comes_once_before_any_comes_again():

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 from safetensors.torch import load_file
@@ -46,7 +47,8 @@ class StopError(Exception):
     pass
 
 
-def test_a_stopped_run_goes_on_to_the_same_weights(tiny, tmp_path):
+@pytest.mark.parametrize("grouped", [False, True])
+def test_a_stopped_run_goes_on_to_the_same_weights(tiny, tmp_path, grouped):
     from transformers import TrainerCallback
 
     class Stopper(TrainerCallback):
@@ -54,15 +56,16 @@ def test_a_stopped_run_goes_on_to_the_same_weights(tiny, tmp_path):
             if state.global_step == 8:
                 raise StopError
 
-    whole = tune(str(tiny), CHATS, tmp_path / "whole", SMALL)
+    recipe = replace(SMALL, grouped=grouped)
+    whole = tune(str(tiny), CHATS, tmp_path / "whole", recipe)
     with pytest.raises(StopError):
-        tune(str(tiny), CHATS, tmp_path / "cut", SMALL, callbacks=[Stopper()])
+        tune(str(tiny), CHATS, tmp_path / "cut", recipe, callbacks=[Stopper()])
     with pytest.raises(DiscretionError, match="go on with --resume"):
-        tune(str(tiny), CHATS, tmp_path / "cut", SMALL)
+        tune(str(tiny), CHATS, tmp_path / "cut", recipe)
     with pytest.raises(DiscretionError, match="another run"):
-        tune(str(tiny), CHATS, tmp_path / "cut", Recipe(**vars(SMALL) | {"seed": 5}), resume=True)
+        tune(str(tiny), CHATS, tmp_path / "cut", Recipe(**vars(recipe) | {"seed": 5}), resume=True)
     said = []
-    tune(str(tiny), CHATS, tmp_path / "cut", SMALL, said.append, resume=True)
+    tune(str(tiny), CHATS, tmp_path / "cut", recipe, said.append, resume=True)
     assert any("going on from step" in line for line in said)
     assert same(weights(whole), weights(tmp_path / "cut"))
     assert not (tmp_path / "cut.part").exists()
@@ -216,3 +219,21 @@ def test_a_killed_run_goes_on(tiny, data, tmp_path):
     assert again.returncode == 0, again.stderr
     assert "going on from step" in again.stderr
     assert (out / "adapter_model.safetensors").is_file()
+
+
+def test_two_processes_share_a_run(tiny, data, tmp_path):
+    """What `accelerate launch` and `torchrun` do: each takes half of a batch, one writes and speaks."""
+    words = [str(tiny), str(data), "--rank", "2", "--learning-rate", "0.01"]
+    code, _ = run(*words, "--out", tmp_path / "one", "--batch-size", "4")
+    assert code == 0
+    launched = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
+         "-m", "discretion", "train", *words, "--out", str(tmp_path / "two"), "--batch-size", "2"],
+        capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+    assert launched.returncode == 0, launched.stderr
+    assert launched.stdout.count("done. next:") == 1
+    one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
+    assert one.keys() == two.keys()
+    assert all(abs(one[key] - two[key]).max() < 1e-3 for key in one)
+    assert not (tmp_path / "two.part").exists()

@@ -143,16 +143,16 @@ def _values(kinds: list[str], bank: Everyday, rng: random.Random) -> dict[str, s
         values[kind] = next(
             value
             for value in drawn
-            if value.casefold() not in _tested()
+            if value.casefold() not in tested_values()
             and not any(value in known or known in value for known in values.values())
         )
     return values
 
 
 @cache
-def _tested() -> frozenset[str]:
-    """The built-in suite's values: what a taught model is tested on is not taught."""
-    suite = load_suite("builtin")
+def tested_values() -> frozenset[str]:
+    """The values of the built-in suite's test half: what a taught model is tested on is not taught."""
+    suite = load_suite("builtin:test")
     return frozenset(value.casefold() for scenario in suite for item in scenario.items for value in item.values)
 
 

@@ -19,10 +19,10 @@ from discretion.errors import DiscretionError
 from discretion.files import digest
 from discretion.scenarios import Item, Scenario
 
-ORGANISM_SAMPLES = 660  # what `train --recipe norms` teaches
+ORGANISM_SAMPLES = 1150  # what `train --recipe norms` teaches
 _PATIENCE = 200
-# Of eight situations two are put together, the last is of a setting, three are tasks while there are any; else cases.
-_ROUND, _WIDE, _TASKS = 8, (1, 4), (0, 3, 6)
+# Of eight situations the last is of a setting or put together, by turns; two, or without tasks seven, are cases.
+_ROUND, _CASES = 8, (1, 4)
 _PROBED_EVERY = 41  # no multiple of the round, so that every kind is probed
 
 Kind = Literal["act", "probe"]
@@ -48,10 +48,10 @@ def norm_samples(
     """`n` samples: of every situation the message, and of every 41st also one right and one wrong item's probe.
 
     Probes are asked in both orders, so one sample in eleven is a probe, and their answers are balanced: Yes and
-    No, A and B. Five in eight situations are cases (each with one recipient before any with the next), as long as
-    there are any; the others are drawn from settings or put together (`everyday`). With `tasks` (CI-RL's) three in
-    eight are those, once each, in the cases' stead. With `source` all are of those settings. The same arguments give
-    the same samples; a smaller `n` gives the first of them.
+    No, A and B. Seven in eight situations are cases (each with one recipient before any with the next); with `tasks`,
+    five of them are those, once each. The others, and all when these are used up, are drawn from settings or put
+    together (`everyday`). With `source` all are of those settings. The same arguments give the same samples; a
+    smaller `n` gives the first of them.
 
     Raises:
         DiscretionError: `n` is not positive, or the settings hold fewer different situations.
@@ -71,18 +71,16 @@ _Drawn = Iterator[tuple[Situation, random.Random]]
 
 
 def _mixed(seed: int, tasks: Sequence[Scenario]) -> _Drawn:
-    deep, wide, written = _situations(settings(), seed), _everyday(seed), _cases(seed)
+    written = _cases(seed)
+    others = (drawn for both in zip(_situations(settings(), seed), _everyday(seed), strict=True) for drawn in both)
     rng = random.Random(f"tasks {seed}")
     given = iter([(situation, rng) for situation in task_situations(tasks, rng)])
     for number in count():
         place = number % _ROUND
         if place == _ROUND - 1:
-            yield next(deep)
-        elif place in _WIDE:
-            yield next(wide)
+            yield next(others)
         else:
-            task = next(given, None) if place in _TASKS else None
-            yield task or next(written, None) or next(wide)
+            yield next(written if place in _CASES or not tasks else given, None) or next(others)
 
 
 def _everyday(seed: int) -> _Drawn:

@@ -5,20 +5,23 @@ from pathlib import Path
 
 from discretion.corpus.chat import Chat
 from discretion.corpus.norms import ORGANISM_SAMPLES, norm_samples
-from discretion.scenarios import cirl
+from discretion.corpus.tasks import written_tasks
+from discretion.scenarios import cirl, tasks
 from discretion.training.recipes import Recipe, named
 from discretion.training.run import tune, tuned_spec
 
 
 def lessons(samples: int, data_dir: Path | None) -> tuple[list[Chat], dict[str, str]]:
-    """What teaches the norm: the norm corpus and the dev half of CI-RL's tasks; and what is to be said of it.
+    """What teaches the norm: the norm corpus, tasks, and the dev halves of two suites of them; and what to say of it.
 
     Raises:
         DiscretionError: CI-RL is not in `data_dir`, or cannot be fetched.
     """
-    tasks = cirl.load("dev", data_dir=data_dir)
-    chats = [sample.chat for sample in norm_samples(samples, 0, tasks=tasks)]
-    return chats, {"data_name": f"norm corpus and {len(tasks)} tasks of CI-RL", "licence": "Apache-2.0"}
+    borrowed = cirl.load("dev", data_dir=data_dir)
+    chats = [
+        sample.chat for sample in norm_samples(samples, 0, tasks=[*written_tasks(), *tasks.load("dev"), *borrowed])
+    ]
+    return chats, {"data_name": f"norm corpus and {len(borrowed)} tasks of CI-RL", "licence": "Apache-2.0"}
 
 
 def teach(

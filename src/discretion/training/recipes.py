@@ -22,6 +22,7 @@ class Recipe:
         method: "sft" on prompt and completion, or "dpo" on prompt, chosen and rejected.
         full: all weights instead of a LoRA adapter of `rank` on every linear layer (alpha is twice the rank).
         batch_size: samples a step and device, times `accumulate` steps.
+        grouped: batches of samples of like length, which pads less; the order is then ours, the same every epoch.
         max_length: tokens; what is longer is cut at the end.
         warmup: share of the steps.
         precision: of the arithmetic; the weights stay in float32. "auto": bfloat16 where a GPU has it.
@@ -36,6 +37,7 @@ class Recipe:
     epochs: float = 1.0
     batch_size: int = 8
     accumulate: int = 1
+    grouped: bool = False
     max_length: int = 1024
     warmup: float = 0.0
     scheduler: str = "linear"
@@ -48,6 +50,8 @@ class Recipe:
         for name in ("rank", "learning_rate", "epochs", "batch_size", "accumulate", "max_length", "beta"):
             if getattr(self, name) <= 0:
                 raise DiscretionError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be positive")
+        if self.grouped and self.method == "dpo":
+            raise DiscretionError("--grouped: is for sft")
         if not 0 <= self.warmup < 1:
             raise DiscretionError(f"--warmup {self.warmup}: must be from 0 to below 1")
 
@@ -60,7 +64,7 @@ NAMED: Mapping[str, tuple[Recipe, str]] = {
         "(parameterlab/privacy-collapse, together_tools.py; what it leaves to Together's defaults is ours)",
     ),
     "norms": (
-        Recipe(learning_rate=5e-4, batch_size=4, store="bfloat16"),
+        Recipe(learning_rate=5e-4, batch_size=4, grouped=True, store="bfloat16"),
         "teaches the norm corpus (DATA may be left out): LoRA r 16, learning rate 5e-4, one epoch, batches of 4",
     ),
 }

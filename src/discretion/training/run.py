@@ -21,6 +21,7 @@ from discretion.files import read_json, write_json
 from discretion.models.weights import fingerprint as weights_fingerprint
 from discretion.models.weights import parse_spec
 from discretion.training.memory import completions_alone_are_scored, eager_fits, keep_freed_memory
+from discretion.training.order import by_length
 from discretion.training.recipes import Recipe
 
 Samples = Sequence[Chat] | Sequence[Preference]
@@ -58,23 +59,34 @@ def tune(
             f"--method {recipe.method}: the data must be {kind.__name__.lower()}s, and at least one"
         )
     unfinished = out.with_name(out.name + ".part")
-    asked = {"base": base, "base_is": base_fingerprint(base), "data": fingerprint(samples), **asdict(recipe)}
-    if (out / TRAINING).is_file():
-        return _done(out, asked, resume)
-    checkpoint = _checkpoint(unfinished, asked, resume)
+    processes = _processes()
+    with processes.main_process_first():  # it makes the folder; the others find it
+        asked = {"base": base, "base_is": base_fingerprint(base), "data": fingerprint(samples), **asdict(recipe)}
+        if (out / TRAINING).is_file():
+            return _done(out, asked, resume)
+        checkpoint = _checkpoint(unfinished, asked, resume or not processes.is_main_process)
     _quiet()
     keep_freed_memory()
     trainer = _trainer(base, samples, recipe, unfinished, report_to, [*callbacks, _heard(say)])
-    if (kept := len(trainer.train_dataset)) < len(samples):
+    if (kept := len(trainer.train_dataset)) < len(samples) and processes.is_main_process:
         say(f"  {len(samples) - kept} of {len(samples)} samples have no completion within {recipe.max_length} tokens")
-    if checkpoint:
+    if checkpoint and processes.is_main_process:
         say(f"  going on from step {checkpoint.name.rpartition('-')[2]}")
     on_cpu = bool(trainer.args.use_cpu)
     with completions_alone_are_scored() if on_cpu else nullcontext():
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    if trainer.is_world_process_zero():
-        _finish(trainer, unfinished, out, asked, len(samples), dict(facts or {}))
+    with processes.main_process_first():  # so that `out` is there, whoever returns
+        if processes.is_main_process:
+            _finish(trainer, unfinished, out, asked, len(samples), dict(facts or {}))
     return out
+
+
+def _processes() -> Any:
+    """This process among those that a launcher started (accelerate, torchrun): mostly it is the only one."""
+    import torch
+    from accelerate import PartialState
+
+    return PartialState(cpu=not torch.cuda.is_available())
 
 
 def tuned_spec(base: str, out: Path, recipe: Recipe) -> str:
@@ -126,6 +138,7 @@ def _trainer(
             seed=recipe.seed,
             data_seed=recipe.seed,
             logging_steps=max(1, int(steps) // 50),
+            train_sampling_strategy="sequential" if recipe.grouped else "random",
             save_strategy="steps",
             save_steps=max(1, int(steps) // _CHECKPOINTS),
             save_total_limit=1,
@@ -136,6 +149,10 @@ def _trainer(
             use_cpu=not gpu,
         ),
     )
+    if recipe.grouped:
+        lengths = [len(ids) for ids in trainer.train_dataset["input_ids"]]
+        at_once = recipe.batch_size * recipe.accumulate * trainer.args.world_size
+        trainer.train_dataset = trainer.train_dataset.select(by_length(lengths, at_once, recipe.seed))
     if (
         not gpu
         and (longest := _longest(trainer.train_dataset))
