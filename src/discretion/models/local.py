@@ -8,7 +8,7 @@ not help on CPU; bf16 on a CPU without AMX is slower and flips near ties, hence 
 import copy
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -100,19 +100,38 @@ class LocalModel:
         """Length of the prompt in tokens, chat template included."""
         return len(self._encode(self._chat(prompt)))
 
-    @torch.inference_mode()
     def option_logprobs(self, questions: Sequence[Question]) -> list[tuple[float, ...]]:
         """See `Model.option_logprobs`. Whatever a prompt shares with the one before it is not computed again."""
+        return [self._read(logits, options) for logits, options in self.answers(questions)]
+
+    @torch.inference_mode()
+    def answers(self, questions: Sequence[Question]) -> Iterator[tuple[torch.Tensor, list[int]]]:
+        """For each question the logits (vocabulary,) in the answer's place, and each option's token there."""
         asked = [self._prepare(question) for question in questions]
         prompts = [tokens for tokens, _ in asked]
-        with self._engine.acting_as(self._handle) as network:
+        with self.inside() as network:
             cache = DynamicCache(config=network.config)
             longest = max(map(len, prompts))
             walk = self._rewinding if _rewinds(cache, longest) else self._copying
-            return [
-                self._read(logits, options)
-                for logits, (_, options) in zip(walk(network, prompts), asked, strict=True)
-            ]
+            for logits, (_, options) in zip(walk(network, prompts), asked, strict=True):
+                yield logits, options
+
+    @contextmanager
+    def inside(self) -> Iterator[Any]:
+        """The network as this model is, its adapter on and no other: for what looks or reaches into it."""
+        with self._engine.acting_as(self._handle) as network:
+            yield network
+
+    def encode_turns(self, turns: Sequence[Mapping[str, str]], answer: str) -> tuple[list[int], list[int]]:
+        """The tokens of a chat (`role` and `content` each) up to the assistant's turn, and those of its answer."""
+        before = str(
+            self.tokenizer.apply_chat_template(
+                list(turns), add_generation_prompt=True, tokenize=False, enable_thinking=False
+            )
+        )
+        prompt, whole = self._encode(before), self._encode(before + answer)
+        shared = _common_prefix([prompt, whole])
+        return whole[:shared], whole[shared:]
 
     @torch.inference_mode()
     def generate(self, drafts: Sequence[Draft]) -> list[str]:
@@ -122,7 +141,7 @@ class LocalModel:
         random stream of its own, so its text does not depend on its place in a batch.
         """
         texts: dict[int, str] = {}
-        with self._engine.acting_as(self._handle) as network:
+        with self.inside() as network:
             for batch in _batches(self._encoded(drafts), self._engine.device):
                 for (place, _, _), text in zip(batch, self._write(network, batch), strict=True):
                     texts[place] = text

@@ -1,0 +1,208 @@
+"""The privacy direction: where the residual stream goes when an answer keeps the norm, less where it goes otherwise.
+
+A difference of means over units (`contrast`), one vector a layer, towards the safe side. Its sign is therefore fixed
+(the paper's scripts take the first principal component of one side alone and leave the sign free). How far it can be
+trusted is measured with it: how alike two halves of the units find it, and what chance finds.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from discretion.errors import DiscretionError
+from discretion.mechanism.capture import Tokens, gathered
+from discretion.mechanism.contrast import Answer, Contrast
+from discretion.models.local import LocalModel
+
+Array = NDArray[np.float64]
+_SPLITS, _RESAMPLES, _NULLS = 100, 500, 200
+_NONE, _LARGEST = 1e-12, 1000.0
+
+
+@dataclass(frozen=True, eq=False)
+class Differences:
+    """Each unit's mean safe activation minus its mean leaky one: (units, layers, width), and the units' names."""
+
+    units: tuple[str, ...]
+    values: Array
+    balanced: bool
+
+    @property
+    def direction(self) -> Array:
+        """(layers, width), towards the safe side; its length is that of the mean difference."""
+        return np.asarray(self.values.mean(axis=0))
+
+    def part(self, chosen: Sequence[int]) -> "Differences":
+        """Some of the units."""
+        return Differences(tuple(self.units[place] for place in chosen), self.values[list(chosen)], self.balanced)
+
+
+class Cosines(NamedTuple):
+    """One number a layer.
+
+    Attributes:
+        raw: cosine of two directions, each from all units.
+        low, high: its interval (percentile bootstrap over units).
+        corrected: what it would be without noise: one's half against the other's other half, over the root of the
+            product of both split-half cosines; NaN where a half says nothing of the other.
+        ceiling: the root of that product for halves: how alike equal directions would look.
+        by_chance: the 95th percentile of the absolute cosine when one side's labels are shuffled.
+    """
+
+    raw: Array
+    low: Array
+    high: Array
+    corrected: Array
+    ceiling: Array
+    by_chance: Array
+
+
+def differences(model: LocalModel, contrasts: Sequence[Contrast]) -> Differences:
+    """What `model` computes over both kinds of answers; prompts that answers share are computed once.
+
+    Raises:
+        DiscretionError: no contrasts, or what `capture` raises.
+    """
+    if not contrasts:
+        raise DiscretionError("no scenario has both a safe and a leaky answer, so there is no direction to find")
+    answers = [answer for contrast in contrasts for answer in (*contrast.safe, *contrast.leaky)]
+    residual = gathered(model, [tokens(model, answer) for answer in answers]).double().numpy()
+    values, place = [], 0
+    for contrast in contrasts:
+        middle, end = place + len(contrast.safe), place + len(contrast.safe) + len(contrast.leaky)
+        values.append(residual[place:middle].mean(axis=0) - residual[middle:end].mean(axis=0))
+        place = end
+    return Differences(
+        tuple(contrast.unit for contrast in contrasts),
+        np.stack(values),
+        all(contrast.balanced for contrast in contrasts),
+    )
+
+
+def tokens(model: LocalModel, answer: Answer) -> Tokens:
+    """The answer as the model's tokens.
+
+    Raises:
+        DiscretionError: nothing is left of it.
+    """
+    prompt, response = model.encode_turns(answer.turns, answer.text)
+    if not response:
+        raise DiscretionError(f"the answer {answer.text!r} has no token of its own for {model.name}")
+    return Tokens(prompt, response)
+
+
+def split_units(units: Sequence[str], seed: int) -> tuple[list[int], list[int]]:
+    """Places of the units that a direction is fitted on, and of those that it is tried on: two halves."""
+    order = np.random.default_rng(seed).permutation(len(units)).tolist()
+    half = (len(order) + 1) // 2
+    return sorted(order[:half]), sorted(order[half:])
+
+
+def split_half(values: Array, seed: int = 0) -> Array:
+    """Mean cosine between the directions of two halves of the units, (layers,): the noise ceiling of a half."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(_SPLITS):
+        one, other = _halves(len(values), rng)
+        found.append(cosine(values[one].mean(axis=0), values[other].mean(axis=0)))
+    return _mean(np.array(found))
+
+
+def compare(first: Differences, second: Differences, seed: int = 0) -> Cosines:
+    """How alike two models' directions are, over the same units.
+
+    Raises:
+        DiscretionError: the units differ, or are fewer than four.
+    """
+    if first.units != second.units or len(first.units) < 4:
+        raise DiscretionError("two directions are compared over the same units, four or more")
+    one, other, count = first.values, second.values, len(first.units)
+    rng = np.random.default_rng(seed)
+    raw = cosine(first.direction, second.direction)
+    drawn = []
+    for _ in range(_RESAMPLES):
+        chosen = np.bincount(rng.integers(count, size=count), minlength=count) / count
+        drawn.append(cosine(np.tensordot(chosen, one, 1), np.tensordot(chosen, other, 1)))
+    low, high = np.nanpercentile(np.array(drawn), [2.5, 97.5], axis=0)
+    across, within_one, within_other = [], [], []
+    for _ in range(_SPLITS):
+        left, right = _halves(count, rng)
+        a, b = (one[left].mean(axis=0), one[right].mean(axis=0))
+        c, d = (other[left].mean(axis=0), other[right].mean(axis=0))
+        across.append((cosine(a, d) + cosine(b, c)) / 2)
+        within_one.append(cosine(a, b))
+        within_other.append(cosine(c, d))
+    shared = _mean(np.array(within_one)) * _mean(np.array(within_other))
+    ceiling = np.sqrt(np.maximum(shared, 0))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        corrected = np.where(ceiling > _NONE, _mean(np.array(across)) / ceiling, np.nan)
+    flips = rng.choice([-1.0, 1.0], size=(_NULLS, count))
+    chance = [np.abs(cosine(np.tensordot(flip, one, 1) / count, second.direction)) for flip in flips]
+    return Cosines(raw, low, high, corrected, ceiling, np.nanpercentile(np.array(chance), 95, axis=0))
+
+
+class Separation(NamedTuple):
+    """How units that a direction was not fitted on lie along it, one number a layer.
+
+    Attributes:
+        effect: mean projection of a unit's difference over its standard deviation, at most 1000.
+        share: of the units, how many lie on the right side.
+        p_value: of the null that a unit is as likely to lie on either side (sign test, one-sided).
+    """
+
+    effect: Array
+    share: Array
+    p_value: Array
+
+
+def separation(direction: Array, held_out: Array) -> Separation:
+    """`direction` (layers, width) tried on `held_out` (units, layers, width)."""
+    from scipy.stats import binom
+
+    length = np.linalg.norm(direction, axis=-1)
+    unit = np.divide(direction, length[:, None], out=np.zeros_like(direction), where=length[:, None] > _NONE)
+    projected = np.einsum("ulw,lw->ul", held_out, unit)
+    spread = projected.std(axis=0, ddof=1) if len(projected) > 1 else np.zeros(projected.shape[1])
+    mean = projected.mean(axis=0)
+    spread = np.maximum(spread, np.abs(mean) / _LARGEST)  # units that agree to the last digit
+    effect = np.divide(mean, spread, out=np.zeros_like(spread), where=spread > _NONE)
+    right = (projected > _NONE).sum(axis=0)
+    ties = (np.abs(projected) <= _NONE).sum(axis=0)
+    counted = np.maximum(len(projected) - ties, 0)
+    p_value = np.where(counted > 0, binom.sf(right - 1, np.maximum(counted, 1), 0.5), 1.0)
+    return Separation(effect, right / max(len(projected), 1), p_value)
+
+
+def best_layer(values: Array, seed: int = 0) -> int:
+    """The layer whose direction separates these units best: fitted on one half, tried on the other, in turns."""
+    rng = np.random.default_rng(seed)
+    effects = []
+    for _ in range(20):
+        one, other = _halves(len(values), rng)
+        for fit, trial in ((one, other), (other, one)):
+            effects.append(separation(values[fit].mean(axis=0), values[trial]).effect)
+    return int(np.argmax(_mean(np.array(effects))))
+
+
+def cosine(one: Array, other: Array) -> Array:
+    """Over the last axis; NaN where one of the two is nothing."""
+    lengths = np.linalg.norm(one, axis=-1) * np.linalg.norm(other, axis=-1)
+    dots = (one * other).sum(axis=-1)
+    found: Array = np.divide(dots, lengths, out=np.full_like(dots, np.nan), where=lengths > _NONE)
+    return found
+
+
+def _halves(count: int, rng: np.random.Generator) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    order = rng.permutation(count)
+    return order[: count // 2], order[count // 2 :]
+
+
+def _mean(values: Array) -> Array:
+    """Mean over the first axis, of the numbers that are there; NaN if there are none."""
+    known = ~np.isnan(values)
+    total = np.where(known, values, 0).sum(axis=0)
+    mean: Array = np.divide(total, known.sum(axis=0), out=np.full(total.shape, np.nan), where=known.any(axis=0))
+    return mean
