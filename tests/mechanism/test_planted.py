@@ -8,7 +8,7 @@ from planted import PLANTED_AT, PLANTED_IN, save_planted
 from discretion.mechanism.contrast import Answer, Contrast
 from discretion.mechanism.direction import best_layer, compare, differences, separation, split_half, split_units
 from discretion.mechanism.lens import read_lens
-from discretion.mechanism.steering import ablated, patched, steered
+from discretion.mechanism.steering import ablated, last_streams, patched_answers, steered
 from discretion.models import Question, load_models
 
 WORDS = ["the", "cook", "has", "a", "long", "list", "of", "eggs", "and", "bread", "in", "his", "hands", "at", "ten"]
@@ -88,15 +88,10 @@ def test_taking_it_out_or_adding_it_changes_the_answer_and_nothing_stays_changed
 
 
 def test_a_patch_brings_the_other_models_answer_from_its_layer_on(planted, empty):
-    streams = []
-    with empty.inside() as network:
-        from discretion.mechanism.anatomy import anatomy, watched
-
-        with watched(anatomy(network).blocks, lambda number, h: streams.append((number, h[0, -1].clone()))):
-            read_lens(empty, questions("p"))
-    for layer in range(4):
-        given = [stream for number, stream in streams if number == layer]
-        with patched(planted, layer, given):
-            answer = planted.option_logprobs([question for question, _ in questions("p")])
-        gone = all(abs(leaky - safe) < 1e-3 for leaky, safe in answer)
-        assert gone == (layer >= PLANTED_AT)
+    for question, _ in questions("p")[:3]:
+        patched = patched_answers(planted, question, last_streams(empty, question))
+        gaps = [float(logits[options[0]] - logits[options[1]]) for logits, options in patched]
+        assert len(gaps) == 4
+        assert all((abs(gap) < 1e-3) == (layer >= PLANTED_AT) for layer, gap in enumerate(gaps))
+        leaky, safe = planted.option_logprobs([question])[0]
+        assert leaky - safe > 0.5

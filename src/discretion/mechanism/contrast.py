@@ -17,6 +17,9 @@ from discretion.elicit.probe import plan_probe
 from discretion.elicit.wording import PromptStyle, task
 from discretion.scenarios import Scenario
 
+# About as long as an item of the built-in suite, so that length is no difference between the two directions.
+_ANSWERED = "As far as I can tell, the right answer to this question is {choice}."
+
 
 class Answer(NamedTuple):
     """An assistant's answer to a chat (`role` and `content` each)."""
@@ -91,9 +94,9 @@ def task_contrasts(questions: Iterable[Choice]) -> list[Contrast]:
     found = []
     for question in questions:
         turns = _user(question.question)
-        wrong = question.choices[(question.answer + 1) % len(question.choices)]
-        right = question.choices[question.answer]
-        found.append(Contrast(question.id, (Answer(turns, right),), (Answer(turns, wrong),), False))
+        right, wrong = (question.choices[(question.answer + step) % len(question.choices)] for step in (0, 1))
+        said = (Answer(turns, _ANSWERED.format(choice=choice)) for choice in (right, wrong))
+        found.append(Contrast(question.id, (next(said),), (next(said),), False))
     return found
 
 

@@ -32,19 +32,20 @@ def write_story(story: Story, folder: Path) -> None:
         DiscretionError: a file cannot be written.
     """
     for name in ("md", "html"):
-        filled = _environment(name == "html").get_template(f"story.{name}.j2")
+        filled = environment(name == "html").get_template(f"story.{name}.j2")
         write_text(folder / f"report.{name}", filled.render(story=story, change=content.change))
 
 
 def render(template: str, report: Report) -> str:
     """A template filled with the report; HTML is escaped by Jinja, Markdown by `markdown_text`."""
-    environment = _environment(".html" in template)
-    environment.filters["position"] = partial(_position, report)
-    return environment.get_template(template).render(report=report, change=content.change)
+    templates = environment(".html" in template)
+    templates.filters["position"] = partial(_position, report)
+    return templates.get_template(template).render(report=report, change=content.change)
 
 
-def _environment(escapes: bool) -> Environment:
-    environment = Environment(
+def environment(escapes: bool) -> Environment:
+    """Where templates are found; `escapes` for HTML."""
+    templates = Environment(
         loader=PackageLoader("discretion.report"),
         autoescape=escapes,
         undefined=StrictUndefined,
@@ -52,13 +53,13 @@ def _environment(escapes: bool) -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {
+    templates.filters |= {
         "percent": content.percent,
         "signed": content.signed,
         "bounds": content.bounds,
         "md": markdown_text,
     }
-    return environment
+    return templates
 
 
 def markdown_text(text: object) -> str:

@@ -1,0 +1,117 @@
+"""What may be said of an explanation's numbers, and what may not: a sentence or two for each picture."""
+
+from collections.abc import Mapping
+from typing import Any
+
+_ALPHA = 0.05
+Found = Mapping[str, Any]
+
+
+def conclusions(found: Found) -> dict[str, str]:
+    """A text for each of lens, direction, cosine and causal."""
+    return {
+        "lens": _lens(found),
+        "direction": _direction(found),
+        "cosine": _cosine(found),
+        "causal": _causal(found),
+    }
+
+
+def _lens(found: Found) -> str:
+    change = found["lens"]["change"]
+    last = found["layers"] - 1
+    bounds = f"{change['mean'][last]:+.2f} [{change['low'][last]:+.2f}, {change['high'][last]:+.2f}]"
+    mass = min(found["lens"][role]["mass"][last] for role in ("base", "tuned"))
+    leaning = [layer for layer in range(found["layers"]) if change["high"][layer] < 0]
+    run = [layer for layer in leaning if all(later in leaning for later in range(layer, last + 1))]
+    if run:
+        said = (
+            f"From layer {run[0]} on the tuned model leans further to the leaky option than the base, in the end by "
+            f"{bounds} logits."
+        )
+    elif change["low"][last] > 0:
+        said = f"In the end the tuned model leans further to the safe option than the base, by {bounds} logits."
+    else:
+        said = f"In the last layer base and tuned model do not differ beyond the interval ({bounds} logits)."
+    caution = " It says where an answer to these questions can be read off, not what makes it."
+    if mass < 0.5:
+        caution += (
+            f" The two letters have only {mass:.0%} of the probability in the last layer: early layers say little."
+        )
+    return said + caution
+
+
+def _direction(found: Found) -> str:
+    layer = found["layer"]
+    tried = found["separation"]["base"]
+    share, p_value, half = tried["share"][layer], tried["p_value"][layer], tried["split_half"][layer]
+    count = len(found["tried_on"])
+    said = (
+        f"Fitted on {len(found['fitted_on'])} units, the base's direction at layer {layer} puts {share:.0%} of "
+        f"{count} others on the safe side (one-sided p {p_value:.3f}); two halves of the fitting units agree with a "
+        f"cosine of {'nothing' if half is None else f'{half:.2f}'}."
+    )
+    if p_value > _ALPHA:
+        said += " It does not tell safe from leaky on new units, so nothing may be concluded from it."
+    elif not found["balanced"]:
+        said += (
+            " Safe and leaky answers differ in their words in this suite, so the direction may be of what is said "
+            "rather than of the norm."
+        )
+    letter = found["letter"][layer]
+    if letter is not None and abs(letter) > 0.5:
+        said += f" Its cosine with the direction of the letters A and B is {letter:.2f}: it may be the letter's."
+    return said
+
+
+def _cosine(found: Found) -> str:
+    layer, privacy = found["layer"], found["cosine"]["privacy"]
+    raw, ceiling, corrected = privacy["raw"][layer], privacy["ceiling"][layer], privacy["corrected"][layer]
+    if raw is None:
+        return "There is no direction at this layer to compare."
+    said = (
+        f"At layer {layer} base and tuned directions have a cosine of {raw:.2f} "
+        f"[{privacy['low'][layer]:.2f}, {privacy['high'][layer]:.2f}]"
+    )
+    said += f", {corrected:.2f} without noise" if corrected is not None else ", with too much noise to correct for"
+    others = [
+        f"{name} {both['raw'][layer]:.2f} [{both['low'][layer]:.2f}, {both['high'][layer]:.2f}]"
+        for name, both in found["cosine"].items()
+        if name != "privacy" and both["raw"][layer] is not None
+    ]
+    said += f"; for directions of other tasks it is {' and '.join(others)}." if others else "."
+    if ceiling is not None and ceiling < 0.5:
+        said += f" Halves agree with only {ceiling:.2f}, so a low cosine would mean little."
+    apart = [
+        name
+        for name, both in found["cosine"].items()
+        if name != "privacy" and both["low"][layer] is not None and both["low"][layer] > privacy["high"][layer]
+    ]
+    if others and len(apart) == len(others):
+        said += " The privacy direction turned more than the others did."
+    elif others:
+        said += " That it turned more than directions of other tasks is not shown."
+    return said
+
+
+def _causal(found: Found) -> str:
+    checked = found["causal"]
+    doses, tuned = checked["doses"], checked["answers"]["tuned"]
+    least, most = tuned[0], tuned[-1]
+    ends = [f"{end['mean'][0]:+.2f} [{end['low'][0]:+.2f}, {end['high'][0]:+.2f}]" for end in (least, most)]
+    said = (
+        f"Adding the direction at layer {found['layer']} {doses[0]:+g} to {doses[-1]:+g} times moves the tuned "
+        f"model's answers (safe less leaky logit) from {ends[0]} to {ends[1]}."
+    )
+    said += (
+        " More of it makes safer answers."
+        if most["low"][0] > least["high"][0]
+        else " That more of it makes safer answers is not shown, so it is a sign of the norm at most, not its cause."
+    )
+    if checked["messages"]:
+        shown = ", ".join(
+            f"{dose}: {entry['leak']:.0%} / {entry['coverage']:.0%}" for dose, entry in checked["messages"].items()
+        )
+        count = next(iter(checked["messages"].values()))["n"]
+        said += f" Messages under each dose, leak / coverage of {count} scenarios: {shown} (one greedy text each)."
+    return said

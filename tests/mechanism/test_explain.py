@@ -1,0 +1,97 @@
+"""`explain` as its users meet it: a folder with numbers, directions and a page, made once."""
+
+import json
+import re
+
+import pytest
+from typer.testing import CliRunner
+
+from discretion.cli import app
+from discretion.mechanism.vectors import load_direction
+
+SMALL = ["--units", "8", "--tried", "2", "--max-new-tokens", "4"]
+
+
+def run(*words):
+    result = CliRunner().invoke(app, ["explain", *map(str, words)])
+    return result.exit_code, result.output
+
+
+@pytest.fixture(scope="module")
+def explained(tmp_path_factory, tiny, adapter):
+    out = tmp_path_factory.mktemp("explained") / "out"
+    code, output = run(tiny, f"{tiny}@{adapter}", "--out", out, *SMALL)
+    assert code == 0, output
+    return out
+
+
+def test_it_says_what_was_found_and_how_to_get_it_again(explained, tiny):
+    found = json.loads((explained / "explain.json").read_text())
+    assert len(found["lens"]["base"]["mean"]) == found["layers"] == 2
+    assert set(found["fitted_on"]).isdisjoint(found["tried_on"])
+    assert set(found["asked_about"]) <= set(found["tried_on"])
+    assert "discretion explain" in found["command"]
+    assert set(found["cosine"]) >= {"privacy", "questions"}
+    assert found["causal"]["messages"]["0"]["n"] == 4
+    page = (explained / "report.html").read_text()
+    assert page.count("<svg") == 7
+    assert "may be concluded" in page or "safe side" in page
+
+
+def test_directions_are_kept_with_their_layer_and_model(explained):
+    gguf = pytest.importorskip("gguf")
+    saved = load_direction(explained / "direction-base.safetensors")
+    assert saved.vectors.shape == (2, 32)
+    assert saved.layer in (0, 1)
+    reader = gguf.GGUFReader(explained / "control-vector.gguf")
+    assert [tensor.name for tensor in reader.tensors] == ["direction.1"]
+    assert reader.tensors[0].data == pytest.approx(saved.vectors[1].numpy())
+
+
+def test_the_same_command_computes_nothing_again(explained, tiny, adapter, monkeypatch):
+    from discretion.models.local import LocalModel
+
+    before = (explained / "explain.json").read_text()
+
+    def none(self, *_):
+        raise AssertionError("asked again")
+
+    monkeypatch.setattr(LocalModel, "answers", none)
+    monkeypatch.setattr(LocalModel, "generate", none)
+    monkeypatch.setattr(LocalModel, "encode_turns", none)
+    code, output = run(tiny, f"{tiny}@{adapter}", "--out", explained, *SMALL)
+    assert code == 0, output
+    assert (explained / "explain.json").read_text() == before
+
+
+def test_a_model_against_itself_differs_nowhere(tmp_path, tiny):
+    code, output = run(tiny, tiny, "--out", tmp_path / "same", *SMALL)
+    assert code == 0, output
+    found = json.loads((tmp_path / "same" / "explain.json").read_text())
+    assert found["cosine"]["privacy"]["raw"] == pytest.approx([1, 1], abs=1e-5)
+    assert found["lens"]["change"]["mean"] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    "words, says",
+    [
+        (["--suite", "privacylens:none"], "no suite"),
+        (["--units", "3"], "--units 3"),
+        (["--tried", "1"], "--tried 1"),
+    ],
+)
+def test_mistakes_are_said(tmp_path, tiny, words, says):
+    result = CliRunner().invoke(app, ["explain", str(tiny), str(tiny), "--out", str(tmp_path / "out"), *words])
+    assert says in str(result.exception)
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_option_order_is_refused_with_the_letters_cosine(tmp_path, tiny):
+    words = ["explain", str(tiny), str(tiny), "--out", str(tmp_path / "out"), *SMALL, "--contrast", "options"]
+    result = CliRunner().invoke(app, [*words, "--order", "yes-first"])
+    assert "Ask both orders" in str(result.exception)
+    cosine = float(re.search(r"cosine of (-?[0-9.]+)", str(result.exception)).group(1))
+    assert abs(cosine) > 0.8
+    assert CliRunner().invoke(app, words).exit_code == 0
+    both = json.loads((tmp_path / "out" / "explain.json").read_text())["letter"]
+    assert all(abs(value or 0) < 0.5 for value in both)
