@@ -11,7 +11,7 @@ import typer
 
 from discretion import __version__
 from discretion.cli_data import data
-from discretion.cli_mechanism import explain
+from discretion.cli_mechanism import audit, explain
 from discretion.cli_reproduce import reproduce
 from discretion.cli_train import train
 from discretion.errors import DiscretionError
@@ -27,6 +27,7 @@ app.add_typer(data, name="data")
 app.command(no_args_is_help=True)(train)
 app.command()(reproduce)
 app.command(no_args_is_help=True)(explain)
+app.command(no_args_is_help=True)(audit)
 
 ERROR, INTERRUPTED = 2, 130
 

@@ -5,6 +5,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +60,14 @@ def read_text(path: Path) -> str:
     Raises:
         DiscretionError: it is missing, a folder, unreadable or not UTF-8.
     """
-    try:
+    with _readable(path):
         return path.read_text(encoding="utf-8-sig")
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
     except FileNotFoundError as error:
         raise DiscretionError(f"{path}: no such file") from error
     except IsADirectoryError as error:
@@ -84,15 +91,17 @@ def read_json(path: Path) -> Any:
 
 
 def read_jsonl(path: Path) -> Iterator[tuple[int, Any]]:
-    """Each non-blank line's number (from 1) and value.
+    """Each non-blank line's number (from 1) and value, one line in memory at a time.
 
     Raises:
-        DiscretionError: a line is not JSON; the message gives its number.
+        DiscretionError: the file cannot be read, or a line is not JSON; the message gives its number.
     """
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            yield number, json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DiscretionError(f"{path}, line {number}: not valid JSON ({error.msg})") from error
+    with _readable(path), path.open(encoding="utf-8-sig", newline="\n") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                value = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise DiscretionError(f"{path}, line {number}: not valid JSON ({error.msg})") from error
+            yield number, value

@@ -37,15 +37,19 @@ def read_chats(path: Path) -> list[Chat]:
     Raises:
         DiscretionError: a row that is no chat (its line and field are said), or none at all.
     """
-    chats = []
+    return list(iter_chats(path))
+
+
+def iter_chats(path: Path) -> Iterator[Chat]:
+    """The same, one in memory at a time."""
+    place = ""
     for place, row in read_rows(str(path)):
         chat = to_chat(row, place)
         if isinstance(chat, str):
             raise DiscretionError(f"{place}: {chat}")
-        chats.append(chat)
-    if not chats:
+        yield chat
+    if not place:
         raise DiscretionError(f"{path}: holds no chat")
-    return chats
 
 
 def read_rows(source: str) -> Iterator[tuple[str, Any]]:

@@ -116,6 +116,19 @@ class LocalModel:
             for logits, (_, options) in zip(walk(network, prompts), asked, strict=True):
                 yield logits, options
 
+    def answer_with_gradient(self, question: Question) -> tuple[torch.Tensor, list[int]]:
+        """As `answers`, for one question and with what autograd needs."""
+        tokens, options = self._prepare(question)
+        with self.inside() as network, torch.enable_grad():
+            ids = torch.tensor([tokens], device=self._engine.device)
+            return network(input_ids=ids, use_cache=False, logits_to_keep=1).logits[0, -1].float(), options
+
+    def answer_turns(self, chats: Sequence[Sequence[Mapping[str, str]]], max_new_tokens: int) -> list[str]:
+        """The model's own answer to each chat (`role` and `content` each), greedily."""
+        greedy = Sampling(max_new_tokens, 0.0, 0)
+        encoded = [_Encoded(place, self.encode_turns(turns, "")[0], greedy) for place, turns in enumerate(chats)]
+        return self._texts(encoded)
+
     @contextmanager
     def inside(self) -> Iterator[Any]:
         """The network as this model is, its adapter on and no other: for what looks or reaches into it."""
@@ -133,19 +146,22 @@ class LocalModel:
         shared = _common_prefix([prompt, whole])
         return whole[:shared], whole[shared:]
 
-    @torch.inference_mode()
     def generate(self, drafts: Sequence[Draft]) -> list[str]:
         """See `Model.generate`. Sampling is untruncated: the checkpoint's own top_k and top_p are not used.
 
         Drafts of one prompt share its prefix; others are batched with those of like length. Every draft has a
         random stream of its own, so its text does not depend on its place in a batch.
         """
+        return self._texts(self._encoded(drafts))
+
+    @torch.inference_mode()
+    def _texts(self, encoded: Sequence["_Encoded"]) -> list[str]:
         texts: dict[int, str] = {}
         with self.inside() as network:
-            for batch in _batches(self._encoded(drafts), self._engine.device):
+            for batch in _batches(encoded, self._engine.device):
                 for (place, _, _), text in zip(batch, self._write(network, batch), strict=True):
                     texts[place] = text
-        return [texts[place] for place in range(len(drafts))]
+        return [texts[place] for place in range(len(encoded))]
 
     def _encoded(self, drafts: Sequence[Draft]) -> list["_Encoded"]:
         return [
