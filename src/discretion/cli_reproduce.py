@@ -16,6 +16,9 @@ def reproduce(
     seed: Annotated[list[int] | None, typer.Option(help="Only this seed. Repeatable.")] = None,
     jobs: Annotated[int, typer.Option(help="Parts made at a time, each with its share of the cores.")] = 1,
     list_: Annotated[bool, typer.Option("--list", help="Name the experiments.")] = False,
+    earlier: Annotated[
+        Path | None, typer.Option("--with", help="A table's .jsonl: its rows stay, where they are not made here.")
+    ] = None,
     table_only: Annotated[bool, typer.Option("--table", help="Only write the table of what is measured.")] = False,
 ) -> None:
     """Make one of the paper's experiments, row by row; every row that is measured goes into its table."""
@@ -23,7 +26,7 @@ def reproduce(
     from discretion.experiments.jobs import make_side_by_side
     from discretion.experiments.plan import load, names, parts
     from discretion.experiments.run import make
-    from discretion.experiments.table import markdown, rows
+    from discretion.experiments.table import joined, markdown, rows
     from discretion.files import write_jsonl, write_text
 
     if list_ or name is None:
@@ -41,6 +44,8 @@ def reproduce(
         if jobs > 1:
             make_side_by_side(name, wanted, out, data_dir, jobs, _say)
     found, title = rows(experiment, out), Path(name).stem
+    if earlier is not None:
+        found = joined(found, earlier, experiment)
     table = out / f"{title}.md"
     write_jsonl(out / f"{title}.jsonl", found)
     write_figure(found, out / f"{title}.svg")

@@ -30,6 +30,8 @@ def train(
     warmup: Annotated[float | None, typer.Option(help="Share of the steps.")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, float32 or bfloat16 arithmetic.")] = None,
     store: Annotated[str | None, typer.Option(help="float32 or bfloat16: the adapter's numbers on disk.")] = None,
+    anchor: Annotated[float | None, typer.Option(help="Weight of staying as before on private prompts.")] = None,
+    anchor_prompts: Annotated[int | None, typer.Option(help="How many of those prompts.")] = None,
     beta: Annotated[float | None, typer.Option(help="DPO: how close to the base it stays.")] = None,
     seed: Annotated[int | None, typer.Option(help="Equal seeds give equal weights on one machine.")] = None,
     n: Annotated[int | None, typer.Option("--n", help="Only the first n samples; for norms: how many.")] = None,
@@ -51,7 +53,7 @@ def train(
     asked = changed(
         named(recipe), method=method, full=full, rank=rank, learning_rate=learning_rate, epochs=epochs,
         batch_size=batch_size, accumulate=accumulate, grouped=grouped, max_length=max_length, warmup=warmup,
-        precision=precision, store=store, beta=beta, seed=seed,
+        precision=precision, store=store, anchor=anchor, anchor_prompts=anchor_prompts, beta=beta, seed=seed,
     )  # fmt: skip
     if hosted is not None:
         _hosted(hosted, base, data, out, asked, n, resume=resume, price=price, poll=poll)

@@ -63,6 +63,25 @@ def test_a_table_grows_row_by_row_and_nothing_is_made_twice(plan, few_tasks, tmp
     assert all(row["n"] == 4 and row["delta_ci"] for row in rows)
 
 
+def test_rows_made_elsewhere_stay_in_the_table_if_they_are_of_the_same_experiment(plan, few_tasks, tmp_path):
+    here, there, data = tmp_path / "here", tmp_path / "there", ("--data-dir", few_tasks)
+    run(plan, "--out", there, *data, "--row", "helpful", "--seed", 0)
+    run(plan, "--out", here, *data, "--row", "control", "--seed", 0)
+    result = run(plan, "--out", here, "--table", "--with", there / "small.jsonl")
+    assert result.exit_code == 0, result.output + str(result.exception)
+    table = (here / "small.md").read_text()
+    assert "| helpful | 0 | 4 |" in table
+    assert "| control | 0 | 4 |" in table
+    assert "Not measured yet: helpful-1, control-1." in table
+    twice = (here / "small.jsonl").read_text()
+    run(plan, "--out", here, "--table", "--with", here / "small.jsonl")
+    assert (here / "small.jsonl").read_text() == twice
+    row = json.loads((there / "small.jsonl").read_text().splitlines()[0]) | {"made_with": "other"}
+    (tmp_path / "other.jsonl").write_text(json.dumps(row) + "\n")
+    refused = run(plan, "--out", here, "--table", "--with", tmp_path / "other.jsonl")
+    assert "made with another base" in str(refused.exception)
+
+
 def test_the_first_seed_of_every_row_comes_first():
     experiment = load("harmless")
     order = [part.name for part in parts(experiment)]

@@ -7,6 +7,7 @@ from typing import Any
 from discretion.corpus.chat import Chat
 from discretion.errors import DiscretionError
 from discretion.experiments.plan import Experiment, Part
+from discretion.experiments.table import CLAIM
 from discretion.files import read_json, write_json
 from discretion.gate import evaluate
 from discretion.settings import Settings
@@ -57,7 +58,7 @@ def _claim(experiment: Experiment, out: Path) -> None:
     Raises:
         DiscretionError: `out` holds another experiment's parts.
     """
-    path = out / "experiment.json"
+    path = out / CLAIM
     now = experiment.model_dump(mode="json", include={"base", "organism", "tune", "n", "measures"})
     now["base_is"] = base_fingerprint(experiment.base)
     if path.is_file():

@@ -8,27 +8,50 @@ import numpy as np
 from pydantic import ValidationError
 from scipy import stats
 
-from discretion.errors import wrong_field
+from discretion.errors import DiscretionError, wrong_field
 from discretion.experiments.plan import Experiment, Part, parts
-from discretion.files import read_json
+from discretion.files import digest, read_json, read_jsonl
 from discretion.gate import compare_into
 from discretion.verdict import Verdict
 
-ALPHA = 0.05
+ALPHA, CLAIM = 0.05, "experiment.json"
 
 
 def rows(experiment: Experiment, out: Path) -> list[dict[str, Any]]:
-    """A row for each finished part and suite: what `verdict.json` says of it."""
-    made = []
+    """A row for each finished part and suite: what `verdict.json` says of it.
+
+    `made_with` is the same for rows that may stand in one table: equal base, tune, size of data and measures.
+    """
+    made: list[dict[str, Any]] = []
+    claim = out / CLAIM
+    made_with = digest(read_json(claim)) if claim.is_file() else ""
     for part in parts(experiment):
         for measure in experiment.measures:
             run = out / part.name / measure
             if not (run / "done").is_file() or not (out / "base" / measure / "done").is_file():
                 continue
-            made += _entries(
-                part, measure, _verdict(out / "base" / measure, run, out / part.name / f"{measure}-check")
-            )
+            verdict = _verdict(out / "base" / measure, run, out / part.name / f"{measure}-check")
+            made += [entry | {"made_with": made_with} for entry in _entries(part, measure, verdict)]
     return made
+
+
+def joined(found: Sequence[dict[str, Any]], earlier: Path, experiment: Experiment) -> list[dict[str, Any]]:
+    """`found` and an earlier table's rows (its .jsonl) whose parts are not among them, in the experiment's order.
+
+    Raises:
+        DiscretionError: the earlier rows cannot be read, or are of another base, tune or measure.
+    """
+    before: list[dict[str, Any]] = []
+    for line, row in read_jsonl(earlier):
+        if not isinstance(row, dict) or not {"row", "seed", "measure", "suite", "made_with"} <= set(row):
+            raise DiscretionError(f"{earlier}, line {line}: is no row of an experiment's table")
+        if found and row["made_with"] != found[0]["made_with"]:
+            raise DiscretionError(f"{earlier}, line {line}: was made with another base, tune, size or measure")
+        before.append(row)
+    here = {(row["row"], row["seed"], row["measure"]) for row in found}
+    both = [*found, *(row for row in before if (row["row"], row["seed"], row["measure"]) not in here)]
+    order = {(part.row, part.seed): place for place, part in enumerate(parts(experiment))}
+    return sorted(both, key=lambda row: order.get((row["row"], row["seed"]), len(order)))
 
 
 def _verdict(base: Path, run: Path, folder: Path) -> Verdict:

@@ -27,6 +27,8 @@ class Recipe:
         warmup: share of the steps.
         precision: of the arithmetic; the weights stay in float32. "auto": bfloat16 where a GPU has it.
         store: number format of what is written.
+        anchor: weight of the divergence from what the model wrote before, on `anchor_prompts` private prompts
+            (`mitigation.anchor`); 0: none.
         beta: DPO's; how close to the base it stays.
     """
 
@@ -43,6 +45,8 @@ class Recipe:
     scheduler: str = "linear"
     precision: Precision = "auto"
     store: Store = "float32"
+    anchor: float = 0.0
+    anchor_prompts: int = 128
     beta: float = 0.1
     seed: int = 0
 
@@ -52,6 +56,10 @@ class Recipe:
                 raise DiscretionError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be positive")
         if self.grouped and self.method == "dpo":
             raise DiscretionError("--grouped: is for sft")
+        if self.anchor < 0 or self.anchor_prompts < 2:
+            raise DiscretionError(f"--anchor {self.anchor}: must not be negative, over at least 2 --anchor-prompts")
+        if self.anchor and self.method == "dpo":
+            raise DiscretionError("--anchor: is for sft; DPO is held to the base by --beta")
         if not 0 <= self.warmup < 1:
             raise DiscretionError(f"--warmup {self.warmup}: must be from 0 to below 1")
 

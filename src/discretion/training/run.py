@@ -118,6 +118,8 @@ def _trainer(
             r=recipe.rank, lora_alpha=2 * recipe.rank, target_modules="all-linear", task_type="CAUSAL_LM"
         )
     trainer_class, configuration = _method(recipe)
+    if recipe.anchor:
+        trainer_class = _anchored(trainer_class, base, recipe)
     steps = -(-len(samples) // (recipe.batch_size * recipe.accumulate)) * recipe.epochs
     low = recipe.precision == "bfloat16" or (recipe.precision == "auto" and gpu and torch.cuda.is_bf16_supported())
     trainer = trainer_class(
@@ -162,6 +164,16 @@ def _trainer(
     trainer.remove_callback(PrinterCallback)
     _name_base(trainer.model, str(folder_of_base))  # or every checkpoint would look for the base on the hub
     return trainer
+
+
+def _anchored(trainer_class: Any, base: str, recipe: Recipe) -> Any:
+    """The trainer held to what `base` writes now; the model that writes is let go of before the tune."""
+    from discretion.mitigation.anchor import anchor_prompts, anchored, hold
+    from discretion.models.local import load_local
+
+    (model,), _ = load_local([parse_spec(base)], None, "float32")
+    held = hold(model, anchor_prompts(recipe.anchor_prompts, recipe.seed))
+    return anchored(trainer_class, held, recipe.anchor, recipe.seed)
 
 
 def _longest(samples: Any) -> int:
@@ -224,11 +236,16 @@ def _done(out: Path, asked: Mapping[str, Any], resume: bool) -> Path:
         raise DiscretionError(f"{out}: is there already; give another --out")
     before = read_json(out / TRAINING)
     # The base may be spelled otherwise now; its fingerprint says whether it is the same.
-    if different := [name for name in asked if name != "base" and before.get(name) != asked[name]]:
+    if different := [name for name in asked if name != "base" and before.get(name, _default(name)) != asked[name]]:
         raise DiscretionError(
             f"{out}: was made by another run ({', '.join(different)} differ); give another --out, or remove it"
         )
     return out
+
+
+def _default(name: str) -> Any:
+    """What a run that does not name a setting had: one made before there was such a setting."""
+    return asdict(Recipe()).get(name)
 
 
 def _checkpoint(unfinished: Path, asked: Mapping[str, Any], resume: bool) -> Path | None:
@@ -240,7 +257,7 @@ def _checkpoint(unfinished: Path, asked: Mapping[str, Any], resume: bool) -> Pat
     if not resume:
         raise DiscretionError(f"{unfinished}: an unfinished run is there; go on with --resume, or remove it")
     before = read_json(unfinished / _ASKED) if (unfinished / _ASKED).is_file() else dict(asked)
-    if different := [name for name in asked if before.get(name) != asked[name]]:
+    if different := [name for name in asked if before.get(name, _default(name)) != asked[name]]:
         raise DiscretionError(
             f"{unfinished}: is of another run ({', '.join(different)} differ); give another --out, or remove it"
         )

@@ -1,0 +1,1 @@
+"""What to do about it: tune on the same data and lose less of the norm."""

@@ -1,0 +1,117 @@
+"""The anchor: while it learns the task, the model is held to what it wrote before on a few private prompts.
+
+loss = cross-entropy on the data + weight * KL(before || now), the second over the answers that the model itself gave,
+before the tune, to unlabelled prompts with private things in sight (the norm corpus's and our own tasks': no
+evaluation uses them). Nobody says which answer is right: what was held before is kept, good or bad.
+
+What it was before is kept as its likeliest tokens and their probabilities at every place of those answers, so a step
+costs one more forward and backward pass over a few short texts, and the start may be a base with an adapter.
+"""
+
+import random
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+
+from discretion.corpus.norms import norm_samples
+from discretion.corpus.tasks import written_tasks
+from discretion.elicit.wording import task
+from discretion.mechanism.anatomy import anatomy
+from discretion.mechanism.capture import Tokens
+from discretion.models import Draft, Sampling
+from discretion.models.local import LocalModel
+
+KEPT = 64  # likeliest tokens a place; the rest of the probability is one more outcome
+NEW_TOKENS, AT_ONCE = 64, 2
+
+
+class Held(NamedTuple):
+    """An answer from before, and how likely each next token was.
+
+    Attributes:
+        tokens: the prompt and the answer.
+        ids: (answer tokens, kept) token ids, the likeliest first.
+        logprobs: (answer tokens, kept) their natural-log probabilities.
+    """
+
+    tokens: Tokens
+    ids: torch.Tensor
+    logprobs: torch.Tensor
+
+
+def anchor_prompts(n: int, seed: int) -> list[str]:
+    """Messages to write with private things in sight, half of them lists and half prose."""
+    lists = [task(scenario, "naive") for scenario in written_tasks()]
+    prose = [sample.chat.prompt[0].content for sample in norm_samples(2 * n, seed) if sample.kind == "act"]
+    rng = random.Random(f"anchor {seed}")
+    chosen = rng.sample(lists, min(len(lists), n // 2))
+    return chosen + rng.sample(prose, n - len(chosen))
+
+
+@torch.inference_mode()
+def hold(model: LocalModel, prompts: Sequence[str], new_tokens: int = NEW_TOKENS) -> list[Held]:
+    """What `model` writes to each prompt now, greedily, and how likely it holds each next token to be."""
+    texts = model.generate([Draft(prompt, Sampling(new_tokens, 0.0, 0)) for prompt in prompts])
+    held = []
+    with model.inside() as network:
+        for prompt, text in zip(prompts, texts, strict=True):
+            tokens = Tokens(*model.encode_turns([{"role": "user", "content": prompt}], str(text)))
+            if not tokens.response:
+                continue
+            logprobs = _logits(network, [tokens])[0].log_softmax(dim=-1)
+            top = logprobs.topk(min(KEPT, logprobs.shape[-1] - 1), dim=-1)
+            held.append(Held(tokens, top.indices.clone(), top.values.clone()))
+    return held
+
+
+def divergence(network: Any, held: Sequence[Held]) -> torch.Tensor:
+    """Mean KL(before || now) over the answers' tokens, nats; the tokens that were not kept count as one outcome."""
+    parts = []
+    for entry, logits in zip(held, _logits(network, [entry.tokens for entry in held]), strict=True):
+        now = logits.log_softmax(dim=-1).gather(-1, entry.ids.to(logits.device))
+        before = entry.logprobs.to(logits.device)
+        kept = (before.exp() * (before - now)).sum(dim=-1)
+        rest_before, rest_now = (_log_rest(values) for values in (before, now))
+        parts.append(kept + rest_before.exp() * (rest_before - rest_now))
+    return torch.cat(parts).mean()
+
+
+def _log_rest(logprobs: torch.Tensor) -> torch.Tensor:
+    """Log of the probability that is left: log(1 - sum)."""
+    return torch.log((1 - logprobs.exp().sum(dim=-1)).clamp_min(1e-6))
+
+
+def _logits(network: Any, samples: Sequence[Tokens]) -> list[torch.Tensor]:
+    """Logits (answer tokens, vocabulary) before each token of each answer; the head sees no other place."""
+    parts = anatomy(network)
+    device = next(parts.backbone.parameters()).device
+    rows = [sample.prompt + sample.response for sample in samples]
+    longest = max(map(len, rows))
+    ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows], device=device)
+    mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows], device=device)
+    hidden = parts.backbone(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+    return [
+        parts.logits(hidden[number, len(sample.prompt) - 1 : len(sample.prompt) - 1 + len(sample.response)])
+        for number, sample in enumerate(samples)
+    ]
+
+
+def anchored(trainer: Any, held: Sequence[Held], weight: float, seed: int) -> Any:
+    """The trainer class with the anchor in its loss; which answers a step is held to depends on its number alone."""
+
+    class Anchored(trainer):  # type: ignore[misc]
+        """Adds weight * KL to the loss."""
+
+        def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+            result = super().compute_loss(model, inputs, *args, **kwargs)
+            if not model.training:
+                return result
+            rng = random.Random(f"anchored {seed} {self.state.global_step}")
+            extra = divergence(self.accelerator.unwrap_model(model), rng.sample(list(held), min(AT_ONCE, len(held))))
+            self._metrics["train"]["anchor"].append(float(extra.detach()))
+            if isinstance(result, tuple):
+                return (result[0] + weight * extra, *result[1:])
+            return result + weight * extra
+
+    return Anchored
