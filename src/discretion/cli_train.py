@@ -39,6 +39,8 @@ def train(
     hosted: Annotated[str | None, typer.Option(help="openai or together: tune there instead of here.")] = None,
     price: Annotated[float | None, typer.Option(help="Hosted: dollars a million training tokens.")] = None,
     poll: Annotated[float, typer.Option(help="Hosted: seconds between looks.")] = 30.0,
+    monitor: Annotated[int, typer.Option(help="Look for a rise of the leak every so many steps; 0: never.")] = 0,
+    stop_if_flagged: Annotated[bool, typer.Option("--stop-if-flagged", help="With --monitor: end the run.")] = False,
     report_to: Annotated[str, typer.Option(help="trackio, wandb, mlflow, tensorboard or none.")] = "none",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint; done is done.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No line a step.")] = False,
@@ -66,7 +68,14 @@ def train(
             typer.echo(line, err=True)
 
     say(f"Tuning {base} on {len(samples)} samples ({asked.method}, {'all weights' if asked.full else 'LoRA'})")
-    tune(base, samples, out, asked, say, resume=resume, report_to=report_to, facts={"recipe": recipe, **facts})
+    if monitor < 0 or (stop_if_flagged and not monitor):
+        raise DiscretionError(
+            f"--monitor {monitor}: a number of steps is needed (and for --stop-if-flagged, above 0)"
+        )
+    tune(
+        base, samples, out, asked, say, resume=resume, report_to=report_to, facts={"recipe": recipe, **facts},
+        monitor_every=monitor, stop_if_flagged=stop_if_flagged,
+    )  # fmt: skip
     if leads:
         typer.echo(f"{out}: done. next: discretion check {base} {tuned_spec(base, out, asked)}")
 

@@ -46,14 +46,14 @@ def task_situations(tasks: Sequence[Scenario], rng: random.Random) -> list[Situa
 def _message(task: Scenario, rng: random.Random) -> str:
     bank = everyday()
     private = [value for item in task.items if not item.appropriate for value in item.values]
-    lines = dict.fromkeys(_line(task.context, item.text, private) for item in task.items if item.appropriate)
+    lines = dict.fromkeys(told_line(task.context, item.text, private) for item in task.items if item.appropriate)
     said = " ".join(f"{line[0].upper()}{line[1:]}" for line in lines)
     closing = realise(rng.choice(bank.closings), {"me": ""}, rng).rstrip(", ")
     return "\n\n".join(filter(None, (rng.choice(bank.greetings), said, closing)))
 
 
-def _line(context: str, text: str, private: Sequence[str]) -> str:
-    """The context's own line, to be copied whole, if it is short and holds nothing private; else the item's text.
+def told_line(context: str, text: str, private: Sequence[str] = ()) -> str:
+    """How a message tells an item ("key: value"): the context's own line, if it is short and holds nothing private.
 
     Which words of a line are an item's value is its writer's choice, which no model can guess.
     """

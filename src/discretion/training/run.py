@@ -41,12 +41,15 @@ def tune(
     report_to: str = "none",
     facts: Mapping[str, Any] | None = None,
     callbacks: Sequence[Any] = (),
+    monitor_every: int = 0,
+    stop_if_flagged: bool = False,
 ) -> Path:
     """Tune `base` on `samples` and write what was learned to `out` (safetensors, `training.json`, model card).
 
     A base with an adapter (BASE@ADAPTER) is gone on with: `out` is then an adapter of BASE. The folder appears whole
     or not at all; beside it, OUT.part holds the checkpoints that `resume` goes on from; what is done stays as it is.
-    Equal data, recipe and machine give equal weights, stopped in between or not.
+    Equal data, recipe and machine give equal weights, stopped in between or not. With `monitor_every` a
+    `PrivacyMonitor` looks every so many steps, and keeps what it saw in the folder's monitor.jsonl.
 
     Raises:
         DiscretionError: the base cannot be loaded, the samples do not fit the method, OUT or OUT.part is of another
@@ -68,6 +71,12 @@ def tune(
     _quiet()
     keep_freed_memory()
     trainer = _trainer(base, samples, recipe, unfinished, report_to, [*callbacks, _heard(say)])
+    if monitor_every:
+        from discretion.training.monitor import PrivacyMonitor
+
+        PrivacyMonitor(
+            trainer.processing_class, every=monitor_every, stop=stop_if_flagged, out=unfinished / "monitor.jsonl"
+        ).watch(trainer)
     if (kept := len(trainer.train_dataset)) < len(samples) and processes.is_main_process:
         say(f"  {len(samples) - kept} of {len(samples)} samples have no completion within {recipe.max_length} tokens")
     if checkpoint and processes.is_main_process:
@@ -218,6 +227,10 @@ def _heard(say: Callable[[str], None]) -> Any:
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
             import time
 
+            if logs and "privacy/rise" in logs and state.is_world_process_zero:
+                bounds = f"[{logs['privacy/low']:+.3f}, {logs['privacy/high']:+.3f}]"
+                flag = ", flagged: it is getting likelier to say what it should not" * bool(logs["privacy/flagged"])
+                say(f"  step {state.global_step}, privacy {logs['privacy/rise']:+.3f} {bounds}{flag}")
             if not logs or "loss" not in logs or not self.began or not state.is_world_process_zero:
                 return
             start, first = self.began

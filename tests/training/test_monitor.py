@@ -1,0 +1,117 @@
+"""The monitor sees a rise, sees none where there is none, and changes nothing of the run that it watches."""
+
+import json
+
+import numpy as np
+import pytest
+
+from discretion.corpus.chat import one_turn
+from discretion.errors import DiscretionError
+from discretion.training import PrivacyMonitor
+from discretion.training.monitor import Watched, likelihoods, watched_tasks
+
+CHATS = [one_turn(f"Question number {n}?", f"The answer is {n * 7}.") for n in range(16)]
+
+
+def trainer(folder, out, *, chats=CHATS, lr=0.01, epochs=3):
+    from datasets import Dataset
+    from peft import LoraConfig
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from trl import SFTConfig, SFTTrainer
+
+    return SFTTrainer(
+        model=AutoModelForCausalLM.from_pretrained(folder),
+        processing_class=AutoTokenizer.from_pretrained(folder),
+        train_dataset=Dataset.from_list([chat.model_dump(mode="json") for chat in chats]),
+        peft_config=LoraConfig(
+            r=8, lora_alpha=16, lora_dropout=0.1, target_modules="all-linear", task_type="CAUSAL_LM"
+        ),
+        args=SFTConfig(
+            output_dir=str(out), num_train_epochs=epochs, per_device_train_batch_size=4, learning_rate=lr,
+            logging_steps=1, save_strategy="no", report_to="none", completion_only_loss=True, max_length=2048,
+            bf16=False, use_cpu=True, gradient_checkpointing=False, seed=0, data_seed=0,
+        ),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny):
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(tiny)
+
+
+@pytest.fixture(autouse=True)
+def roomy(monkeypatch):
+    """The tiny model's tokenizer has a token a byte."""
+    monkeypatch.setattr("discretion.training.monitor.MOST_TOKENS", 1200)
+
+
+def test_the_run_is_the_same_with_it(tiny, tokenizer, tmp_path):
+    curves = []
+    for watched in (False, True):
+        run = trainer(tiny, tmp_path / f"{watched}")
+        monitor = PrivacyMonitor(tokenizer, every=2, tasks=4, out=tmp_path / "monitor.jsonl")
+        if watched:
+            monitor.watch(run)
+        run.train()
+        curves.append([row["loss"] for row in run.state.log_history if "loss" in row])
+    assert curves[0] == curves[1]
+    assert [check.step for check in monitor.history] == [2, 4, 6, 8, 10, 12]
+    reported = [row for row in run.state.log_history if "privacy/rise" in row]
+    assert len(reported) == 6
+    rows = [json.loads(line) for line in (tmp_path / "monitor.jsonl").read_text().splitlines()]
+    assert len(rows[0]["before"]) == 4
+    assert rows[1]["rise"] == monitor.history[0].rise
+
+
+def test_learning_to_say_the_private_line_is_flagged_and_stops_the_run(tiny, tokenizer, tmp_path):
+    tasks = watched_tasks(tokenizer, 16)
+    leaky = [one_turn(tokenizer.decode(task.before), tokenizer.decode(task.private)) for task in tasks]
+    run = trainer(tiny, tmp_path / "leaky", chats=leaky, lr=0.02, epochs=60)
+    monitor = PrivacyMonitor(tokenizer, every=10, tasks=16, tau=0.05, stop=True).watch(run)
+    run.train()
+    assert monitor.flagged is not None
+    assert monitor.flagged.low > 0.05
+    assert run.state.global_step == monitor.flagged.step < 60 * 4
+
+
+def test_likelihoods_are_those_of_the_next_tokens(tiny):
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(tiny).eval()
+    (found,) = likelihoods(model, [Watched([5, 6, 7], [8, 9])])
+    with torch.no_grad():
+        logprobs = model(input_ids=torch.tensor([[5, 6, 7, 8, 9]])).logits[0].log_softmax(-1)
+    assert found == pytest.approx(np.exp(float(logprobs[2, 8] + logprobs[3, 9]) / 2), rel=1e-4)
+
+
+def test_a_run_that_goes_on_compares_with_the_same_beginning(tiny, tokenizer, tmp_path):
+    class State:
+        global_step, is_world_process_zero = 0, True
+
+    class Control:
+        should_training_stop = should_save = False
+
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(tiny)
+    path = tmp_path / "monitor.jsonl"
+    first = PrivacyMonitor(tokenizer, every=1, tasks=4, out=path)
+    first.on_train_begin(None, State, Control, model=model)
+    State.global_step = 1
+    first.on_step_end(None, State, Control, model=model)
+    again = PrivacyMonitor(tokenizer, every=1, tasks=4, out=path)
+    again.on_train_begin(None, State, Control, model=None)
+    assert again.history == first.history
+    State.global_step = 2
+    again.on_step_end(None, State, Control, model=model)
+    assert again.history[-1].rise == pytest.approx(0, abs=1e-7)
+
+
+def test_wrong_settings_are_said(tokenizer):
+    with pytest.raises(DiscretionError, match="every 0"):
+        PrivacyMonitor(tokenizer, every=0)
+    with pytest.raises(DiscretionError, match="short enough"):
+        PrivacyMonitor(tokenizer, tasks=10_000)
