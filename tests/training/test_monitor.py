@@ -29,7 +29,7 @@ def trainer(folder, out, *, chats=CHATS, lr=0.01, epochs=3):
         args=SFTConfig(
             output_dir=str(out), num_train_epochs=epochs, per_device_train_batch_size=4, learning_rate=lr,
             logging_steps=1, save_strategy="no", report_to="none", completion_only_loss=True, max_length=2048,
-            bf16=False, use_cpu=True, gradient_checkpointing=False, seed=0, data_seed=0,
+            disable_tqdm=True, bf16=False, use_cpu=True, gradient_checkpointing=False, seed=0, data_seed=0,
         ),
     )  # fmt: skip
 
@@ -65,15 +65,18 @@ def test_the_run_is_the_same_with_it(tiny, tokenizer, tmp_path):
     assert rows[1]["rise"] == monitor.history[0].rise
 
 
-def test_learning_to_say_the_private_line_is_flagged_and_stops_the_run(tiny, tokenizer, tmp_path):
-    tasks = watched_tasks(tokenizer, 16)
-    leaky = [one_turn(tokenizer.decode(task.before), tokenizer.decode(task.private)) for task in tasks]
-    run = trainer(tiny, tmp_path / "leaky", chats=leaky, lr=0.02, epochs=60)
+def test_learning_to_say_the_private_line_is_flagged_and_stops_the_run(tiny, tokenizer, tmp_path, monkeypatch):
+    # The same private line in every task: so small a model learns no other.
+    line = tokenizer("zzzzzz", add_special_tokens=False)["input_ids"]
+    tasks = [task._replace(before=task.before[-200:], private=line) for task in watched_tasks(tokenizer, 16)]
+    monkeypatch.setattr("discretion.training.monitor.watched_tasks", lambda *_: tasks)
+    leaky = [one_turn(tokenizer.decode(task.before), "zzzzzz") for task in tasks]
+    run = trainer(tiny, tmp_path / "leaky", chats=leaky, lr=0.02, epochs=30)
     monitor = PrivacyMonitor(tokenizer, every=10, tasks=16, tau=0.05, stop=True).watch(run)
     run.train()
     assert monitor.flagged is not None
     assert monitor.flagged.low > 0.05
-    assert run.state.global_step == monitor.flagged.step < 60 * 4
+    assert run.state.global_step == monitor.flagged.step < 30 * 4
 
 
 def test_likelihoods_are_those_of_the_next_tokens(tiny):

@@ -49,7 +49,7 @@ def anchor_prompts(n: int, seed: int) -> list[str]:
     return chosen + rng.sample(prose, n - len(chosen))
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def hold(model: LocalModel, prompts: Sequence[str], new_tokens: int = NEW_TOKENS) -> list[Held]:
     """What `model` writes to each prompt now, greedily, and how likely it holds each next token to be."""
     texts = model.generate([Draft(prompt, Sampling(new_tokens, 0.0, 0)) for prompt in prompts])

@@ -10,8 +10,8 @@ forward pass a task, draws no random number and changes nothing of the run.
     monitor.watch(trainer)
 
 Each check gives the mean rise over tasks and a betting confidence sequence's bounds (`verdict.sequential`); all
-checks of a run share one alpha. A rise whose lower bound is above `tau` is flagged, and stops or saves the run if that
-was asked for.
+checks of a run share one alpha. A rise whose lower bound is above `tau` is flagged, and stops or saves the run if
+that was asked for.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import TrainerCallback
+from transformers import Trainer, TrainerCallback
 
 from discretion.corpus.tasks import told_line
 from discretion.elicit.wording import task
@@ -173,7 +173,10 @@ class PrivacyMonitor(TrainerCallback):  # type: ignore[misc]
         self.history.append(check)
         if self._trainer is not None:
             told = {f"privacy/{name}": float(value) for name, value in check._asdict().items() if name != "step"}
-            self._trainer.log(told)
+            due = control.should_log
+            # Not TRL's own `log`, which would take the step's metrics for itself.
+            Trainer.log(self._trainer, told)
+            control.should_log = due  # logging says that the step is logged; its loss still has to be
         if self._out is not None and state.is_world_process_zero:
             rows = [{"step": 0, "before": self._before.tolist()}, *(entry._asdict() for entry in self.history)]
             write_jsonl(self._out, rows)
