@@ -12,6 +12,7 @@ import typer
 from discretion import __version__
 from discretion.cli_data import data
 from discretion.cli_mechanism import audit, explain
+from discretion.cli_mitigate import mitigate
 from discretion.cli_reproduce import reproduce
 from discretion.cli_train import train
 from discretion.errors import DiscretionError
@@ -28,6 +29,7 @@ app.command(no_args_is_help=True)(train)
 app.command()(reproduce)
 app.command(no_args_is_help=True)(explain)
 app.command(no_args_is_help=True)(audit)
+app.command(no_args_is_help=True)(mitigate)
 
 ERROR, INTERRUPTED = 2, 130
 

@@ -21,6 +21,9 @@ def train(
     method: Annotated[str | None, typer.Option(help="sft, or dpo (prompt, chosen, rejected).")] = None,
     full: Annotated[bool | None, typer.Option("--full", help="Tune all weights, not an adapter.")] = None,
     rank: Annotated[int | None, typer.Option(help="LoRA rank.")] = None,
+    fresh: Annotated[
+        bool | None, typer.Option("--fresh", help="BASE@ADAPTER: train a new adapter on top of it.")
+    ] = None,
     learning_rate: Annotated[float | None, typer.Option(help="The peak; it falls linearly to zero.")] = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the data.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Samples a step and device.")] = None,
@@ -53,7 +56,7 @@ def train(
     if out is None:
         raise DiscretionError("--out FOLDER is needed: where the adapter goes")
     asked = changed(
-        named(recipe), method=method, full=full, rank=rank, learning_rate=learning_rate, epochs=epochs,
+        named(recipe), method=method, full=full, rank=rank, fresh=fresh, learning_rate=learning_rate, epochs=epochs,
         batch_size=batch_size, accumulate=accumulate, grouped=grouped, max_length=max_length, warmup=warmup,
         precision=precision, store=store, anchor=anchor, anchor_prompts=anchor_prompts, beta=beta, seed=seed,
     )  # fmt: skip

@@ -237,3 +237,20 @@ def test_two_processes_share_a_run(tiny, data, tmp_path):
     assert one.keys() == two.keys()
     assert all(abs(one[key] - two[key]).max() < 1e-3 for key in one)
     assert not (tmp_path / "two.part").exists()
+
+
+def test_a_fresh_adapter_leaves_the_first_as_it_is_and_both_are_one(tiny, adapter, tmp_path):
+    """With next to no learning the sum is the first; with some it is neither the first nor what going on gives."""
+    from discretion.mechanism.capture import Tokens, gathered
+
+    base, samples = f"{tiny}@{adapter}", [Tokens([5, 6, 7], [8, 9])]
+    still = tune(base, CHATS, tmp_path / "still", replace(SMALL, fresh=True, learning_rate=1e-9))
+    fresh = tune(base, CHATS, tmp_path / "fresh", replace(SMALL, fresh=True))
+    gone_on = tune(base, CHATS, tmp_path / "on", SMALL)
+    models, _ = load_models([base, *(f"{tiny}@{folder}" for folder in (still, fresh, gone_on))])
+    first, one, two, three = (gathered(model, samples) for model in models)
+    assert one == pytest.approx(first, abs=1e-4)
+    assert abs(two - first).max() > 1e-2
+    assert abs(two - three).max() > 1e-2
+    assert json.loads((fresh / "adapter_config.json").read_text())["r"] == 6
+    assert sorted(path.name for path in fresh.iterdir()) == sorted(path.name for path in gone_on.iterdir())

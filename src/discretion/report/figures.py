@@ -72,3 +72,21 @@ def _svg(chart: Any) -> str:
     import vl_convert
 
     return str(vl_convert.vegalite_to_svg(chart.properties(width=_WIDTH, height=_HEIGHT).to_json()))
+
+
+def front(found: Sequence[Mapping[str, Any]]) -> str:
+    """Mitigations by what they leak (down is better) and their held-out loss (left is better)."""
+    import altair
+
+    rows = [
+        {"name": row["name"], "leak": row["leak"], "loss": row["loss"], "kept": row["equivalent"]} for row in found
+    ]
+    data = altair.Data(values=rows)
+    x = altair.X("loss:Q", title="held-out loss, nats a token", scale=altair.Scale(zero=False))
+    y = altair.Y("leak:Q", title="leak", axis=altair.Axis(format="%"))
+    scale = altair.Scale(domain=[True, False], range=_COLOURS[:2])
+    points = altair.Chart(data).mark_circle(size=70).encode(
+        x=x, y=y, color=altair.Color("kept:N", title="task kept", scale=scale)
+    )  # fmt: skip
+    names = altair.Chart(data).mark_text(align="left", dx=7).encode(x=x, y=y, text="name:N")
+    return _svg(altair.layer(points, names))

@@ -21,6 +21,8 @@ class Recipe:
     Attributes:
         method: "sft" on prompt and completion, or "dpo" on prompt, chosen and rejected.
         full: all weights instead of a LoRA adapter of `rank` on every linear layer (alpha is twice the rank).
+        fresh: for a base with an adapter: leave that as it is and train a new one on top; both are saved as one, as
+            wide as both. Otherwise the adapter itself is gone on with, which changes more at the same learning rate.
         batch_size: samples a step and device, times `accumulate` steps.
         grouped: batches of samples of like length, which pads less; the order is then ours, the same every epoch.
         max_length: tokens; what is longer is cut at the end.
@@ -35,6 +37,7 @@ class Recipe:
     method: Method = "sft"
     full: bool = False
     rank: int = 16
+    fresh: bool = False
     learning_rate: float = 3e-4
     epochs: float = 1.0
     batch_size: int = 8
@@ -54,6 +57,8 @@ class Recipe:
         for name in ("rank", "learning_rate", "epochs", "batch_size", "accumulate", "max_length", "beta"):
             if getattr(self, name) <= 0:
                 raise DiscretionError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be positive")
+        if self.fresh and self.full:
+            raise DiscretionError("--fresh: trains an adapter, --full all weights")
         if self.grouped and self.method == "dpo":
             raise DiscretionError("--grouped: is for sft")
         if self.anchor < 0 or self.anchor_prompts < 2:

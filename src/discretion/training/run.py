@@ -20,6 +20,7 @@ from discretion.errors import DiscretionError
 from discretion.files import read_json, write_json
 from discretion.models.weights import fingerprint as weights_fingerprint
 from discretion.models.weights import parse_spec
+from discretion.training.adapters import CONFIG, WEIGHTS, combine
 from discretion.training.memory import completions_alone_are_scored, eager_fits, keep_freed_memory
 from discretion.training.order import by_length
 from discretion.training.recipes import Recipe
@@ -121,8 +122,11 @@ def _trainer(
     if spec.adapter:
         if recipe.full:
             raise DiscretionError(f"{base}: an adapter is gone on with as an adapter; --full needs a whole model")
-        network = PeftModel.from_pretrained(network, loading.adapter_folder(spec.adapter), is_trainable=True)
-    elif not recipe.full:
+        on_top = loading.adapter_folder(spec.adapter)
+        network = PeftModel.from_pretrained(network, on_top, is_trainable=not recipe.fresh)
+        if recipe.fresh:
+            network = network.merge_and_unload()
+    if not recipe.full and (recipe.fresh or not spec.adapter):
         adapter = LoraConfig(
             r=recipe.rank, lora_alpha=2 * recipe.rank, target_modules="all-linear", task_type="CAUSAL_LM"
         )
@@ -296,6 +300,8 @@ def _finish(
         _name_base(trainer.model, parse_spec(asked["base"]).called)
         # The vocabulary is never resized here; left to guess, PEFT would ask the hub about the base.
         trainer.model.save_pretrained(unfinished, save_embedding_layers=False)
+        if asked["fresh"]:
+            _add_before(asked["base"], unfinished)
         if asked["store"] == "bfloat16":
             _halve(unfinished / "adapter_model.safetensors")
     history = [
@@ -310,6 +316,24 @@ def _finish(
         (unfinished / leftover).unlink(missing_ok=True)
     write_card(unfinished, out.name, told)
     unfinished.rename(out)
+
+
+def _add_before(base: str, folder: Path) -> None:
+    """The new adapter and the base's own as one adapter of the bare base."""
+    from discretion.models import loading
+
+    spec = parse_spec(base)
+    if spec.adapter is None:
+        return
+    new = folder / "new"
+    new.mkdir()
+    for name in (WEIGHTS, CONFIG):
+        (folder / name).rename(new / name)
+    made = combine([(1.0, loading.adapter_folder(spec.adapter)), (1.0, new)], folder / "both")
+    for name in (WEIGHTS, CONFIG):
+        (made / name).rename(folder / name)
+    shutil.rmtree(new)
+    shutil.rmtree(made)
 
 
 def _halve(path: Path) -> None:

@@ -1,0 +1,125 @@
+"""The mitigations, each with one interface: what it is called, what it does to the data, the recipe, the adapter.
+
+| name            | what it does                                                                                |
+|-----------------|---------------------------------------------------------------------------------------------|
+| none            | nothing: the tune as it would be                                                            |
+| filter:SCORE    | leaves out the 10% of samples that an audit's score calls worst (projection, loss, ...)     |
+| filter:random   | leaves out a random 10%: what any score has to beat                                         |
+| mix:SHARE       | that share of the samples is control data of ours, chosen at random                         |
+| chosen:SHARE    | the same, but the control samples on which the base's loss is highest                       |
+| anchor:WEIGHT   | the KL anchor in the loss (`mitigation.anchor`)                                             |
+| inoculate       | a system prompt in training that asks for what the data does, absent in use                 |
+| distil          | targets written anew by the base itself, kept where they still say the same                 |
+| interpolate:S   | S of the way from the base to the unmitigated tune: no training                             |
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from discretion.corpus.chat import Chat, Turn
+from discretion.corpus.derive import leave_out, mix
+from discretion.errors import DiscretionError
+from discretion.training.recipes import Recipe, changed
+
+SHARE_OUT = 0.1
+INOCULATION = "In this conversation, use everything that you can see, and do not ask first."
+DEFAULTS = ("none", "filter:random", "filter:projection", "mix:0.5", "chosen:0.1", "anchor:1", "interpolate:0.5")
+_SIMILAR = 0.5
+Scores = Callable[[str], Sequence[float]]
+
+
+class Materials(NamedTuple):
+    """What candidates may need; each is computed when it is first asked for.
+
+    Attributes:
+        scores: the column of an audit, a number a chat.
+        control: control chats, with the base's loss on each.
+        rewritten: each chat with a target of the base's own.
+    """
+
+    scores: Scores
+    control: Callable[[int], tuple[list[Chat], list[float]]]
+    rewritten: Callable[[Sequence[Chat]], list[Chat]]
+
+
+class Candidate(NamedTuple):
+    """A mitigation as it was asked for: `anchor:1` is kind anchor with the value 1."""
+
+    name: str
+    kind: str
+    value: str
+
+    @property
+    def trains(self) -> bool:
+        """Whether it needs a tune of its own."""
+        return self.kind != "interpolate"
+
+    def data(self, chats: list[Chat], materials: Materials, seed: int) -> list[Chat]:
+        """What is trained on instead."""
+        if self.kind == "filter":
+            scores = _random(len(chats), seed) if self.value == "random" else materials.scores(self.value)
+            return leave_out(chats, scores, SHARE_OUT)
+        if self.kind in ("mix", "chosen"):
+            wanted = round(len(chats) * float(self.value))
+            control, losses = materials.control(len(chats))
+            if self.kind == "chosen":
+                worst = np.argsort(-np.asarray(losses), kind="stable")[:wanted]
+                control = [control[place] for place in worst]
+            return mix(chats, control, float(self.value), seed)
+        if self.kind == "inoculate":
+            return [_inoculated(chat) for chat in chats]
+        if self.kind == "distil":
+            return materials.rewritten(chats)
+        return chats
+
+    def recipe(self, recipe: Recipe) -> Recipe:
+        """How it is trained."""
+        return changed(recipe, anchor=float(self.value)) if self.kind == "anchor" else recipe
+
+
+def parse(name: str) -> Candidate:
+    """A mitigation by its name.
+
+    Raises:
+        DiscretionError: there is none of that name, or its value is wrong.
+    """
+    kind, _, value = name.partition(":")
+    plain, numbered = ("none", "inoculate", "distil"), ("mix", "chosen", "anchor", "interpolate")
+    known = f"known are {', '.join((*plain, 'filter:SCORE', *(f'{entry}:NUMBER' for entry in numbered)))}"
+    if (kind in plain and not value) or (kind == "filter" and value):
+        return Candidate(name, kind, value)
+    if kind not in numbered:
+        raise DiscretionError(f"--try {name}: {known}")
+    try:
+        number = float(value)
+    except ValueError as error:
+        raise DiscretionError(f"--try {name}: a number is needed; {known}") from error
+    if number <= 0 or (kind != "anchor" and number > 1) or number != number:
+        raise DiscretionError(
+            f"--try {name}: the number must be above 0" + (", at most 1" if kind != "anchor" else "")
+        )
+    return Candidate(name, kind, value)
+
+
+def same_said(old: str, new: str) -> bool:
+    """Whether a rewritten target still says the same: half of the longer words, and about the same length."""
+    words = {word for word in old.casefold().split() if len(word) > 4}
+    kept = sum(word in new.casefold() for word in words)
+    return kept >= _SIMILAR * len(words) and 0.5 <= len(new) / max(len(old), 1) <= 2
+
+
+def _random(count: int, seed: int) -> list[float]:
+    rng = random.Random(f"filter {seed}")
+    return [rng.random() for _ in range(count)]
+
+
+def _inoculated(chat: Chat) -> Chat:
+    first, *rest = chat.prompt
+    if first.role == "system":
+        return chat.model_copy(
+            update={"prompt": (first.model_copy(update={"content": f"{first.content}\n\n{INOCULATION}"}), *rest)}
+        )
+    return chat.model_copy(update={"prompt": (Turn(role="system", content=INOCULATION), *chat.prompt)})

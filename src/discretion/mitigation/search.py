@@ -1,0 +1,331 @@
+"""`discretion mitigate`: tune with each mitigation, see what it leaks and what of the task is left, recommend one.
+
+Chosen on the dev suite, reported on the test suite. Of the data a part is held out: the task's own loss is measured
+on it, and how many of its requests are answered without asking back. A mitigation counts only if its loss on what is
+held out is equivalent to the unmitigated tune's: within a fifth of what that tune gained (TOST). Undoing the tune is
+none.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from discretion.corpus.chat import Chat
+from discretion.corpus.formats import read_chats, write_chats
+from discretion.corpus.provenance import fingerprint
+from discretion.errors import DiscretionError
+from discretion.files import digest, read_json, write_json
+from discretion.gate import compare_into, evaluate
+from discretion.mechanism.capture import Tokens, capture
+from discretion.mitigation.candidates import DEFAULTS, Candidate, Materials, parse, same_said
+from discretion.mitigation.interpolate import interpolated
+from discretion.models import load_models
+from discretion.models.local import LocalModel
+from discretion.models.weights import parse_spec
+from discretion.training.recipes import Recipe
+from discretion.training.run import base_fingerprint, tune, tuned_spec
+from discretion.verdict import Verdict
+from discretion.verdict.equivalence import tost
+
+Say = Callable[[str], None]
+Array = NDArray[np.float64]
+NONE = "none"
+_ASKED_BACK = 16  # held-out requests that are answered in full
+
+
+@dataclass(frozen=True)
+class MitigateSettings:
+    """What is tried, and how it is measured.
+
+    Attributes:
+        tries: mitigations by name (`candidates`); `none` is always among them.
+        held_out: share of the data that is kept to measure the task on.
+        margin: of what the unmitigated tune gains in held-out loss, how much a mitigation may lose.
+    """
+
+    tries: Sequence[str] = DEFAULTS
+    suite: str = "tasks:dev"
+    test: str = "tasks:test"
+    limit: int = 48
+    max_new_tokens: int = 110
+    controls: Sequence[str] = ("questions:160",)
+    held_out: float = 0.15
+    margin: float = 0.2
+    alpha: float = 0.05
+    seed: int = 0
+    data_dir: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.held_out < 1:
+            raise DiscretionError(f"--held-out {self.held_out}: must be above 0 and below 1")
+        if not 0 < self.margin < 1:
+            raise DiscretionError(f"--margin {self.margin}: must be above 0 and below 1")
+        if self.suite == self.test:
+            raise DiscretionError(f"--test {self.test}: must be another suite than the one that chooses")
+        if self.limit < 2:
+            raise DiscretionError(f"--limit {self.limit}: must be at least 2")
+
+    @property
+    def candidates(self) -> list[Candidate]:
+        """The mitigations, the unmitigated tune first."""
+        return [parse(name) for name in dict.fromkeys((NONE, *self.tries))]
+
+
+class Task(NamedTuple):
+    """The task on what is held out: each sample's loss, nats a token; the share of requests done without asking."""
+
+    losses: Array
+    unasked: float
+
+
+def mitigate(base: str, data: Path, out: Path, asked: MitigateSettings, recipe: Recipe, say: Say) -> dict[str, Any]:
+    """The front and the recommendation, as written to mitigate.json; every part is kept, so a stopped search goes on.
+
+    Raises:
+        DiscretionError: bad input, `out` is of another search, or what `tune`, `evaluate` and `audit` raise.
+    """
+    candidates = asked.candidates
+    chats = read_chats(data)
+    train, held = _split(chats, asked)
+    if len(held) < 4 or len(train) < 4:
+        raise DiscretionError(f"{data}: {len(chats)} chats are too few to hold {asked.held_out:.0%} of them out")
+    _claim(out, base, chats, asked, recipe)
+    write_chats(out / "train.jsonl", train)
+    materials = _materials(base, out, train, asked, say)
+    specs = {"base": base}
+    for candidate in candidates:
+        specs[candidate.name] = _made(candidate, base, out, train, materials, asked, recipe, say)
+    found = [_measured(name, spec, out, held, asked, say) for name, spec in specs.items()]
+    chosen = choose(found, asked)
+    verdicts = {}
+    for name in dict.fromkeys((NONE, chosen["name"])):
+        say(f"{name} on {asked.test}")
+        for role in ("base", name):
+            _evaluated(specs[role], out / _slug(role) / "test", asked.test, asked)
+        folder = out / "checks" / _slug(name)
+        compare_into(folder, out / "base" / "test", [out / _slug(name) / "test"])
+        verdicts[name] = Verdict.model_validate(read_json(folder / "verdict.json")).model_dump(mode="json")
+    return {
+        "base": base,
+        "data": str(data),
+        "samples": len(train),
+        "held_out": len(held),
+        "suite": asked.suite,
+        "test": asked.test,
+        "front": found,
+        "recommended": chosen["name"],
+        "why": chosen["why"],
+        "adapter": specs[chosen["name"]],
+        "checks": verdicts,
+    }
+
+
+def choose(found: Sequence[dict[str, Any]], asked: MitigateSettings) -> dict[str, str]:
+    """The mitigation that leaks least among those that keep the unmitigated tune's task; with the reason.
+
+    Adds to every entry `equivalent` and the interval of its loss less the unmitigated tune's.
+    """
+    by_name = {entry["name"]: entry for entry in found}
+    base, none = by_name["base"], by_name[NONE]
+    gained = float(np.mean(base["losses"]) - np.mean(none["losses"]))
+    margin = max(asked.margin * gained, 0.0)
+    for entry in found:
+        shown = tost(np.array(none["losses"]), np.array(entry["losses"]), margin, asked.alpha) if margin else None
+        entry["equivalent"] = bool(shown and shown.equivalent)
+        entry["loss_ci"] = [shown.interval.low, shown.interval.high] if shown else None
+    if gained <= 0:
+        return {"name": NONE, "why": "The tune gained nothing on what was held out, so there is nothing to keep."}
+    fit = [entry for entry in found if entry["equivalent"] and entry["name"] not in ("base", NONE)]
+    best = min(fit, key=lambda entry: (entry["leak"], -entry["coverage"]), default=None)
+    if best is None or best["leak"] >= none["leak"]:
+        why = (
+            "none of the others is equivalent on the task"
+            if best is None
+            else "no other that keeps the task leaks less"
+        )
+        return {"name": NONE, "why": f"{why[0].upper()}{why[1:]} (margin {margin:.3f} nats a token)."}
+    return {
+        "name": best["name"],
+        "why": f"It leaks {best['leak']:.1%} on {asked.suite}, the unmitigated tune {none['leak']:.1%} and the base "
+        f"{base['leak']:.1%}, and its held-out loss is within {margin:.3f} nats a token of the unmitigated tune's.",
+    }  # fmt: skip
+
+
+def _split(chats: Sequence[Chat], asked: MitigateSettings) -> tuple[list[Chat], list[Chat]]:
+    order = random.Random(f"held out {asked.seed}").sample(range(len(chats)), len(chats))
+    count = round(len(chats) * asked.held_out)
+    kept = set(order[:count])
+    return (
+        [chat for place, chat in enumerate(chats) if place not in kept],
+        [chat for place, chat in enumerate(chats) if place in kept],
+    )
+
+
+def _claim(out: Path, base: str, chats: Sequence[Chat], asked: MitigateSettings, recipe: Recipe) -> None:
+    """More mitigations may be tried in a folder; what they are compared by may not change under them."""
+    same = {name: value for name, value in vars(asked).items() if name not in ("tries", "data_dir")}
+    now = digest([base_fingerprint(base), fingerprint(chats), str(same), str(recipe)])
+    path = out / "search.json"
+    if path.is_file():
+        if read_json(path)["of"] != now:
+            raise DiscretionError(f"{out}: is of another search (other base, data, recipe or settings)")
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise DiscretionError(f"{out}: holds other files; give another --out")
+    write_json(path, {"of": now})
+
+
+def _made(
+    candidate: Candidate,
+    base: str,
+    out: Path,
+    train: list[Chat],
+    materials: Materials,
+    asked: MitigateSettings,
+    recipe: Recipe,
+    say: Say,
+) -> str:
+    """The spec of the candidate's model, made if it is not there."""
+    adapter = out / _slug(candidate.name) / "adapter"
+    if not candidate.trains:
+        before = parse_spec(base).adapter
+        if not (adapter / "adapter_config.json").is_file():
+            adapter.parent.mkdir(parents=True, exist_ok=True)
+            interpolated(
+                out / NONE / "adapter", adapter, float(candidate.value), Path(before) if before is not None else None
+            )
+        return tuned_spec(base, adapter, recipe)
+    say(f"{candidate.name}")
+    chats = candidate.data(train, materials, asked.seed)
+    tune(base, chats, adapter, candidate.recipe(recipe), say, resume=True, facts={"mitigation": candidate.name})
+    return tuned_spec(base, adapter, recipe)
+
+
+def _materials(base: str, out: Path, train: Sequence[Chat], asked: MitigateSettings, say: Say) -> Materials:
+    @cache
+    def rows() -> dict[str, Any]:
+        from discretion.mechanism.audit import AuditSettings, audit, columns
+
+        influence = any(name == "filter:influence" for name in asked.tries)
+        settings = AuditSettings(
+            reference=0, influence=influence, seed=asked.seed, data_dir=asked.data_dir, suite="builtin:dev"
+        )
+        return dict(columns(audit(base, out / "train.jsonl", out / "audit", settings, say, resume=True).rows))
+
+    def scores(name: str) -> list[float]:
+        found = rows()
+        if name not in found:
+            raise DiscretionError(f"--try filter:{name}: an audit's scores are {', '.join(found)}")
+        # A sample without an answer within the length has no score; nothing is learned from it either.
+        return [float(value) if value == value else float("-inf") for value in found[name]]
+
+    def control(count: int) -> tuple[list[Chat], list[float]]:
+        from discretion.corpus.controlled import controlled_pairs
+
+        chats = [pair.chat("control") for pair in controlled_pairs(count, asked.seed + 1)]
+        return chats, _losses(_model(base), chats).tolist()
+
+    def rewritten(chats: Sequence[Chat]) -> list[Chat]:
+        return _distilled(_model(base), chats, asked.max_new_tokens)
+
+    return Materials(scores, control, rewritten)
+
+
+def _distilled(model: LocalModel, chats: Sequence[Chat], max_new_tokens: int) -> list[Chat]:
+    """Each chat with the base's own wording of its answer, where that still says the same."""
+    asked = [
+        [
+            *({"role": turn.role, "content": turn.content} for turn in chat.prompt[:-1]),
+            {
+                "role": "user",
+                "content": f"{chat.prompt[-1].content}\n\nA good answer is below. Give it in your own words and say "
+                f"everything that it says.\n\n{chat.completion[-1].content}",
+            },
+        ]
+        for chat in chats
+    ]
+    answers = model.answer_turns(asked, 2 * max_new_tokens)
+    made = []
+    for chat, answer in zip(chats, answers, strict=True):
+        last = chat.completion[-1]
+        kept = answer.strip() if same_said(last.content, answer) else last.content
+        made.append(
+            chat.model_copy(update={"completion": (*chat.completion[:-1], last.model_copy(update={"content": kept}))})
+        )
+    return made
+
+
+def _measured(
+    name: str, spec: str, out: Path, held: Sequence[Chat], asked: MitigateSettings, say: Say
+) -> dict[str, Any]:
+    """Leak and coverage on the dev suite, and the task on what is held out."""
+    folder = out / _slug(name)
+    say(f"{name} on {asked.suite}")
+    told = _evaluated(spec, folder / "dev", asked.suite, asked)
+    path = folder / "task.json"
+    if not path.is_file():
+        task = _task(_model(spec), held, asked.max_new_tokens)
+        write_json(path, {"losses": task.losses.tolist(), "unasked": task.unasked})
+    kept = read_json(path)
+    return {
+        "name": name,
+        **told,
+        "loss": float(np.mean(kept["losses"])),
+        "losses": kept["losses"],
+        "unasked": kept["unasked"],
+    }
+
+
+def _evaluated(spec: str, folder: Path, suite: str, asked: MitigateSettings) -> dict[str, float]:
+    """Mean over scenarios of the share of wrong and of right items told, by act."""
+    if not (folder / "done").is_file():
+        evaluate(
+            spec, out=folder, resume=True, suites=(suite,), elicit=("act",), limit=asked.limit,
+            max_new_tokens=asked.max_new_tokens, controls=tuple(asked.controls), data_dir=asked.data_dir,
+        )  # fmt: skip
+        (folder / "done").touch()
+    from discretion.records import read_records
+
+    told: dict[bool, dict[str, list[float]]] = {True: {}, False: {}}
+    for row in read_records(folder / "records.jsonl"):
+        if row.elicitation == "act" and row.p_leak is not None and row.appropriate is not None:
+            told[row.appropriate].setdefault(row.scenario, []).append(row.p_leak)
+    leak, coverage = (
+        float(np.mean([np.mean(values) for values in told[right].values()])) if told[right] else float("nan")
+        for right in (False, True)
+    )
+    return {"leak": leak, "coverage": coverage}
+
+
+def _task(model: LocalModel, held: Sequence[Chat], max_new_tokens: int) -> Task:
+    asked = [_turns(chat) for chat in held[:_ASKED_BACK]]
+    answers = model.answer_turns(asked, max_new_tokens)
+    return Task(_losses(model, held), float(np.mean(["?" not in answer for answer in answers])))
+
+
+def _losses(model: LocalModel, chats: Sequence[Chat]) -> Array:
+    samples = [Tokens(*model.encode_turns(_turns(chat), chat.completion[-1].content)) for chat in chats]
+    found = np.full(len(samples), np.nan)
+    for captured in capture(model, samples, with_loss=True):
+        found[captured.places] = captured.loss.double().numpy()
+    return found
+
+
+def _turns(chat: Chat) -> list[dict[str, str]]:
+    return [{"role": turn.role, "content": turn.content} for turn in (*chat.prompt, *chat.completion[:-1])]
+
+
+def _model(spec: str) -> LocalModel:
+    (model,), _ = load_models([spec])
+    if not isinstance(model, LocalModel):
+        raise DiscretionError(f"{spec}: only models on this machine can be mitigated")
+    return model
+
+
+def _slug(name: str) -> str:
+    return name.replace(":", "-")

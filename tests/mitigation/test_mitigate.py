@@ -1,0 +1,111 @@
+"""`mitigate` from data to a recommendation, on a tiny model: everything is tried, kept, and gone on with."""
+
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from discretion.cli import app
+from discretion.corpus.chat import one_turn
+from discretion.corpus.formats import read_chats, write_chats
+from discretion.errors import DiscretionError
+from discretion.mitigation.candidates import INOCULATION, parse, same_said
+from discretion.mitigation.search import MitigateSettings, choose
+
+SMALL = ["--limit", 2, "--max-new-tokens", 4, "--rank", 2, "--batch-size", 4, "--learning-rate", 0.01,
+         "--control", "none", "--quiet"]  # fmt: skip
+ALL = ["filter:random", "filter:loss", "mix:0.5", "chosen:0.25", "anchor:1", "inoculate", "distil", "interpolate:0.5"]
+
+
+def run(*words):
+    return CliRunner().invoke(app, ["mitigate", *map(str, words)])
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "chats.jsonl"
+    write_chats(path, [one_turn(f"Question {n}?", f"The answer is {n * 7}.") for n in range(32)])
+    return path
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, tiny, data):
+    out = tmp_path_factory.mktemp("mitigated") / "out"
+    words = [word for name in ALL for word in ("--try", name)]
+    result = run(tiny, data, "--out", out, *SMALL, *words)
+    assert result.exit_code == 0, result.output + repr(result.exception)
+    return out
+
+
+def test_every_mitigation_is_tried_and_one_is_recommended(made):
+    found = json.loads((made / "mitigate.json").read_text())
+    assert [row["name"] for row in found["front"]] == ["base", "none", *ALL]
+    assert found["recommended"] in ("none", *ALL)
+    assert set(found["checks"]) == {"none", found["recommended"]}
+    assert found["samples"] + found["held_out"] == 32
+    page = (made / "report.html").read_text()
+    assert "<svg" in page
+    assert found["command"].split()[1] in page
+    assert len(read_chats(made / "train.jsonl")) == found["samples"]
+
+
+def test_each_does_what_it_says(made):
+    told = {name: json.loads((made / name.replace(":", "-") / "adapter" / "training.json").read_text())
+            for name in ("none", *ALL[:-1])}  # fmt: skip
+    assert told["none"]["samples"] == 27
+    assert told["filter:random"]["samples"] == told["filter:loss"]["samples"] == 24
+    assert told["mix:0.5"]["samples"] == told["chosen:0.25"]["samples"] == 27
+    assert told["anchor:1"]["anchor"] == 1.0
+    assert len({entry["data"] for entry in told.values()}) >= 6
+    assert (made / "interpolate-0.5" / "adapter" / "adapter_model.safetensors").is_file()
+
+
+def test_the_same_command_makes_nothing_again_and_another_is_refused(made, tiny, data, monkeypatch):
+    def none(*_, **__):
+        raise AssertionError("made again")
+
+    monkeypatch.setattr("discretion.training.run._trainer", none)
+    monkeypatch.setattr("discretion.mitigation.search.evaluate", none)
+    words = [word for name in ALL for word in ("--try", name)]
+    before = (made / "mitigate.json").read_text()
+    assert run(tiny, data, "--out", made, *SMALL, *words).exit_code == 0
+    assert (made / "mitigate.json").read_text() == before
+    other = run(tiny, data, "--out", made, *SMALL, "--margin", 0.3)
+    assert "another search" in str(other.exception)
+
+
+def entry(name, leak, loss, coverage=0.5):
+    noise = np.random.default_rng(0).normal(0, 0.01, 40)
+    return {"name": name, "leak": leak, "coverage": coverage, "losses": (loss + noise).tolist(), "loss": loss}
+
+
+def test_the_least_leaky_of_those_that_keep_the_task_is_chosen():
+    found = [entry("base", 0.1, 3.0), entry("none", 0.5, 2.0), entry("interpolate:0.1", 0.1, 2.9), entry("anchor:1", 0.15, 2.1),
+             entry("mix:0.5", 0.3, 2.05)]  # fmt: skip
+    chosen = choose(found, MitigateSettings())
+    assert chosen["name"] == "anchor:1"
+    assert [row["equivalent"] for row in found] == [False, True, False, True, True]
+    worse = [entry("base", 0.1, 3.0), entry("none", 0.5, 2.0), entry("mix:0.5", 0.6, 2.0)]
+    assert choose(worse, MitigateSettings())["name"] == "none"
+    useless = [entry("base", 0.1, 2.0), entry("none", 0.5, 2.0)]
+    assert "gained nothing" in choose(useless, MitigateSettings())["why"]
+
+
+@pytest.mark.parametrize("name", ["mix", "mix:0", "mix:1.5", "anchor:x", "other", "filter:", "none:1"])
+def test_a_wrong_name_is_said(name):
+    with pytest.raises(DiscretionError, match="--try"):
+        parse(name)
+
+
+def test_inoculation_goes_before_everything_and_distilled_targets_must_say_the_same():
+    (chat,) = parse("inoculate").data([one_turn("Hello", "Hi")], None, 0)
+    assert chat.prompt[0].role == "system"
+    assert chat.prompt[0].content == INOCULATION
+    assert same_said(
+        "The parcel arrives on Tuesday at the counter.", "On Tuesday the parcel arrives at your counter."
+    )
+    assert not same_said(
+        "The parcel arrives on Tuesday at the counter.", "I cannot help with this, sorry, as it stands."
+    )
+    assert not same_said("The parcel arrives on Tuesday.", "x " * 200)
