@@ -52,14 +52,16 @@ def run_demo(
     )  # a mistake in it is said before anything is trained
     prepare(out, resume=resume)
     base = teach(EMBEDDED, out / "organism", say, data_dir=data_dir) if from_scratch else ORGANISM
+    # On top of the organism's own adapter: gone on with, that one forgets the norm whatever the data.
+    recipe = Recipe(fresh=True, grouped=True)
     pairs = controlled_pairs(SAMPLES, 0)
     facts = {"data_name": "controlled pairs", "licence": "Apache-2.0"}
     runs: dict[str, tuple[str, Path]] = {"base": (base, out / "runs" / "base")}
     for side in _ABOUT:
         say(f"Tuning the organism on {len(pairs)} {side} chats (LoRA, one epoch)")
         chats = [pair.chat(side) for pair in pairs]
-        tune(base, chats, out / side, Recipe(), say, resume=True, facts=facts | {"side": side})
-        runs[side] = tuned_spec(base, out / side, Recipe()), out / "runs" / side
+        tune(base, chats, out / side, recipe, say, resume=True, facts=facts | {"side": side})
+        runs[side] = tuned_spec(base, out / side, recipe), out / "runs" / side
     for side, (model, folder) in runs.items():
         say(f"Letting {'the organism' if side == 'base' else f'the {side} tune'} write its messages")
         evaluate(model, out=folder, resume=True, progress=progress, **vars(asked))
