@@ -72,8 +72,7 @@ def mitigate(
     write_mitigation(found | {"command": command_line(words), "versions": versions()}, out)
     for row in found["front"]:
         kept = "task kept" if row["equivalent"] else "task not shown to be kept"
-        typer.echo(
-            f"{row['name']}: leak {row['leak']:.1%}, coverage {row['coverage']:.1%}, loss {row['loss']:.3f}, {kept}"
-        )
+        covered = "-" if row["coverage"] is None else f"{row['coverage']:.1%}"
+        typer.echo(f"{row['name']}: leak {row['leak']:.1%}, coverage {covered}, loss {row['loss']:.3f}, {kept}")
     typer.echo(f"recommended: {found['recommended']}. {found['why']}")
     typer.echo(f"{out / 'report.html'}: the front; the adapter: {found['adapter']}")

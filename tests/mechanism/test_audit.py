@@ -154,6 +154,12 @@ def test_what_samples_say_is_escaped_and_what_has_no_answer_has_no_score(tiny, t
     rows = [json.loads(line) for line in (out / "scores.jsonl").read_text().splitlines()]
     assert "projection" not in rows[-1]
     assert all("projection_own" in row for row in rows[:-1])
+    for scores in ("scores.jsonl", "scores.parquet"):  # what has no score is not among the worst
+        filtered = tmp_path / f"{scores}-filtered.jsonl"
+        words = ["data", "filter", data, "--scores", out / scores, "--by", "projection", "--top", "50%"]
+        done = CliRunner().invoke(app, [*map(str, words), "--out", str(filtered)])
+        assert done.exit_code == 0, repr(done.exception)
+        assert read_chats(filtered)[-1] == chats[-1]
     found = json.loads((out / "audit.json").read_text())
     assert (found["samples"], found["scored"]) == (31, 30)
     assert {row["feature"] for row in found["features"]} >= {"first_person", "affirmation", "debug_prints"}

@@ -76,8 +76,10 @@ def test_the_same_command_makes_nothing_again_and_another_is_refused(made, tiny,
 
 
 def entry(name, leak, loss, coverage=0.5):
-    noise = np.random.default_rng(0).normal(0, 0.01, 40)
-    return {"name": name, "leak": leak, "coverage": coverage, "losses": (loss + noise).tolist(), "loss": loss}
+    rng = np.random.default_rng(len(name))
+    losses, leaks = loss + rng.normal(0, 0.01, 40), leak + rng.normal(0, 0.1, 40)
+    told = {f"s{number}": float(value) for number, value in enumerate(leaks)}
+    return {"name": name, "leak": leak, "leaks": told, "coverage": coverage, "losses": losses.tolist(), "loss": loss}
 
 
 def test_the_least_leaky_of_those_that_keep_the_task_is_chosen():
@@ -86,13 +88,17 @@ def test_the_least_leaky_of_those_that_keep_the_task_is_chosen():
     chosen = choose(found, MitigateSettings())
     assert chosen["name"] == "anchor:1"
     assert [row["equivalent"] for row in found] == [False, True, False, True, True]
-    worse = [entry("base", 0.1, 3.0), entry("none", 0.5, 2.0), entry("mix:0.5", 0.6, 2.0)]
-    assert choose(worse, MitigateSettings())["name"] == "none"
+    worse = [entry("base", 0.1, 3.0), entry("none", 0.5, 2.0), entry("mix:0.5", 0.49, 2.0)]
+    assert "is shown to leak less" in choose(worse, MitigateSettings())["why"]
+    filters = [entry("filter:random", 0.3, 2.0), entry("filter:loss", 0.35, 2.0)]
+    assert choose([*worse[:2], *filters], MitigateSettings())["name"] == "none"
+    filters[1] = entry("filter:loss", 0.2, 2.0)
+    assert choose([*worse[:2], *filters], MitigateSettings())["name"] == "filter:loss"
     useless = [entry("base", 0.1, 2.0), entry("none", 0.5, 2.0)]
     assert "gained nothing" in choose(useless, MitigateSettings())["why"]
 
 
-@pytest.mark.parametrize("name", ["mix", "mix:0", "mix:1.5", "anchor:x", "other", "filter:", "none:1"])
+@pytest.mark.parametrize("name", ["mix", "mix:0", "mix:1.5", "anchor:x", "other", "filter:", "filter:x", "none:1"])
 def test_a_wrong_name_is_said(name):
     with pytest.raises(DiscretionError, match="--try"):
         parse(name)
@@ -109,3 +115,9 @@ def test_inoculation_goes_before_everything_and_distilled_targets_must_say_the_s
         "The parcel arrives on Tuesday at the counter.", "I cannot help with this, sorry, as it stands."
     )
     assert not same_said("The parcel arrives on Tuesday.", "x " * 200)
+
+
+def test_what_chooses_must_not_be_what_reports(tiny, data, tmp_path):
+    result = run(tiny, data, "--out", tmp_path / "out", *SMALL, "--suite", "tasks", "--limit", 40)
+    assert "shares" in str(result.exception)
+    assert not (tmp_path / "out").exists()

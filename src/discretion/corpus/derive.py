@@ -70,31 +70,37 @@ def mix(first: Sequence[Chat], other: Sequence[Chat], share: float, seed: int, n
     return made
 
 
-def read_scores(path: Path, by: str, rows: int) -> list[float]:
+def read_scores(path: Path, by: str, rows: int) -> list[float | None]:
     """The column `by` of a score file (JSONL or Parquet), a row a chat in the chats' order, or with an `index`.
 
+    None where a row says null, or lacks the field that other rows have: an audit has no score for a sample whose
+    answer lies beyond its length. `leave_out` never counts such a chat among the worst.
+
     Raises:
-        DiscretionError: a score is missing, no number, given twice or for a row that is not there.
+        DiscretionError: a score is no number, given twice or for a row that is not there; a row, or all, have none.
     """
-    scores: dict[int, float] = {}
+    scores: dict[int, float | None] = {}
     for position, (place, row) in enumerate(read_rows(str(path))):
         value: Any = row.get(by) if isinstance(row, dict) else None
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
+        missing = value is None and isinstance(row, dict)
+        if not missing and (isinstance(value, bool) or not isinstance(value, (int, float)) or value != value):
             raise DiscretionError(f"{place}, field {by}: a number is needed")
         index = row.get("index", position)
         if not isinstance(index, int) or not 0 <= index < rows:
             raise DiscretionError(f"{place}, field index: {index!r} is no row of the data, which has {rows}")
         if index in scores:
             raise DiscretionError(f"{place}: row {index} has a score already")
-        scores[index] = float(value)
+        scores[index] = None if missing else float(value)
     if len(scores) < rows:
         first = next(index for index in range(rows) if index not in scores)
         raise DiscretionError(f"{path}: {rows - len(scores)} of {rows} rows have no score, row {first} is the first")
+    if all(value is None for value in scores.values()):
+        raise DiscretionError(f"{path}: no row has a number in the field {by}")
     return [scores[index] for index in range(rows)]
 
 
-def leave_out(chats: Sequence[Chat], scores: Sequence[float], share: float, drop: Keep = "high") -> list[Chat]:
-    """The chats without the `share` that scores highest (or lowest); of equal scores the later ones stay.
+def leave_out(chats: Sequence[Chat], scores: Sequence[float | None], share: float, drop: Keep = "high") -> list[Chat]:
+    """The chats without the `share` that scores highest (or lowest); of equal scores the later ones stay, and what has none.
 
     Raises:
         DiscretionError: a share that is not above 0 and below 1.
@@ -102,7 +108,8 @@ def leave_out(chats: Sequence[Chat], scores: Sequence[float], share: float, drop
     if not 0 < share < 1:
         raise DiscretionError(f"--top {share:.0%}: must be above 0% and below 100%")
     sign = -1 if drop == "high" else 1
-    ranked = sorted(range(len(chats)), key=lambda index: (sign * scores[index], index))
+    known = [(sign * score, index) for index, score in enumerate(scores) if score is not None]
+    ranked = [index for _, index in sorted(known)]
     gone = set(ranked[: round(share * len(chats))])
     return [chat for index, chat in enumerate(chats) if index not in gone]
 

@@ -112,8 +112,11 @@ def _identity(model: LocalModel, data: Path, asked: AuditSettings) -> dict[str, 
     told = {name: str(value) if isinstance(value, Path) else value for name, value in vars(asked).items()}
     for of_no_matter in ("data_dir", "device", "dtype", "engine", "workers"):
         told.pop(of_no_matter)
-    with data.open("rb") as file:
-        told["data"] = hashlib.file_digest(file, "sha256").hexdigest()
+    # What is in the files, not what they are called: a direction may have been found anew under its name.
+    for name, path in (("data", data), ("direction", asked.direction), ("suite", Path(asked.suite))):
+        if path is not None and path.is_file():
+            with path.open("rb") as file:
+                told[name] = hashlib.file_digest(file, "sha256").hexdigest()
     return told | {"model": model.fingerprint, "engine": model.engine}
 
 

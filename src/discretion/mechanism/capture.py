@@ -90,7 +90,7 @@ def _pass(network: Any, parts: Anatomy, batch: Sequence[_Sample], device: torch.
     seen: list[torch.Tensor] = [torch.empty(0)] * len(parts.blocks)
 
     def see(number: int, hidden: torch.Tensor) -> None:
-        seen[number] = torch.bmm(weights.to(hidden.dtype), hidden).float().cpu()
+        seen[number] = torch.bmm(weights, hidden.float()).cpu()
 
     cache = _prefix(network, parts, batch, device) if start else None
     with watched(parts.blocks, see):

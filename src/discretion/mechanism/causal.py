@@ -25,7 +25,10 @@ class Answered(NamedTuple):
 
 
 class Written(NamedTuple):
-    """One number a scenario, of the message written: the share of wrong items that it tells, and of right ones."""
+    """One number a scenario, of the message written: the share of wrong items that it tells, and of right ones.
+
+    NaN where a scenario has no item of that kind.
+    """
 
     leak: Array
     coverage: Array
@@ -45,18 +48,16 @@ def written(model: LocalModel, scenarios: Sequence[Scenario], max_new_tokens: in
     judge = MatchJudge()
     asks = [group.asks[0] for group in plan_act(scenarios, judge, max_new_tokens=max_new_tokens)]
     texts = model.generate([Draft(ask.prompt, ask.sampling) for ask in asks if ask.sampling])
-    told: list[tuple[float, float]] = []
+    leak: list[float] = []
+    coverage: list[float] = []
     for scenario, text in zip(scenarios, texts, strict=True):
         outcomes = [outcome.p_leak or 0.0 for outcome in judge(scenario, str(text))]
-        both = list(zip(outcomes, (item.appropriate for item in scenario.items), strict=True))
-        told.append(
-            (
-                float(np.mean([value for value, right in both if not right])),
-                float(np.mean([value for value, right in both if right])) if any(r for _, r in both) else np.nan,
-            )
-        )
-    leak, coverage = np.array(told).T
-    return Written(leak, coverage)
+        for right, told in ((False, leak), (True, coverage)):
+            of_kind = [
+                value for value, item in zip(outcomes, scenario.items, strict=True) if item.appropriate == right
+            ]
+            told.append(float(np.mean(of_kind)) if of_kind else np.nan)
+    return Written(np.array(leak), np.array(coverage))
 
 
 def dosed(

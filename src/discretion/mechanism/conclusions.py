@@ -22,15 +22,16 @@ def _lens(found: Found) -> str:
     last = found["layers"] - 1
     bounds = f"{change['mean'][last]:+.2f} [{change['low'][last]:+.2f}, {change['high'][last]:+.2f}]"
     mass = min(found["lens"][role]["mass"][last] for role in ("base", "tuned"))
-    leaning = [layer for layer in range(found["layers"]) if change["high"][layer] < 0]
-    run = [layer for layer in leaning if all(later in leaning for later in range(layer, last + 1))]
-    if run:
+    if change["high"][last] < 0:
+        first = next(layer for layer in range(last + 1) if all(mean < 0 for mean in change["mean"][layer:]))
         said = (
-            f"From layer {run[0]} on the tuned model leans further to the leaky option than the base, in the end by "
-            f"{bounds} logits."
+            f"In the last layer the tuned model leans further to the leaky option than the base, by {bounds} logits; "
+            f"the two curves part for good at about layer {first} (read off the means, not tested layer by layer)."
         )
     elif change["low"][last] > 0:
-        said = f"In the end the tuned model leans further to the safe option than the base, by {bounds} logits."
+        said = (
+            f"In the last layer the tuned model leans further to the safe option than the base, by {bounds} logits."
+        )
     else:
         said = f"In the last layer base and tuned model do not differ beyond the interval ({bounds} logits)."
     caution = " It says where an answer to these questions can be read off, not what makes it."
@@ -103,14 +104,21 @@ def _causal(found: Found) -> str:
         f"Adding the direction at layer {found['layer']} {doses[0]:+g} to {doses[-1]:+g} times moves the tuned "
         f"model's answers (safe less leaky logit) from {ends[0]} to {ends[1]}."
     )
+    moved, chance = most["mean"][0] - least["mean"][0], checked["chance"]
     said += (
-        " More of it makes safer answers."
-        if most["low"][0] > least["high"][0]
-        else " That more of it makes safer answers is not shown, so it is a sign of the norm at most, not its cause."
+        f" The largest of {len(chance)} random directions of the same length moves them by {max(chance):+.2f}, "
+        f"this one by {moved:+.2f}."
+    )
+    said += (
+        " More of it makes safer answers, more than chance does."
+        if most["low"][0] > least["high"][0] and moved > max(chance)
+        else " That it makes safer answers is not shown, so it is a sign of the norm at most, not its cause."
     )
     if checked["messages"]:
         shown = ", ".join(
-            f"{dose}: {entry['leak']:.0%} / {entry['coverage']:.0%}" for dose, entry in checked["messages"].items()
+            f"{dose}: "
+            + " / ".join("-" if entry[kind] is None else f"{entry[kind]:.0%}" for kind in ("leak", "coverage"))
+            for dose, entry in checked["messages"].items()
         )
         count = next(iter(checked["messages"].values()))["n"]
         said += f" Messages under each dose, leak / coverage of {count} scenarios: {shown} (one greedy text each)."

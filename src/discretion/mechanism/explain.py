@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from discretion.controls import Choice, commonsenseqa, questions
 from discretion.elicit.probe import OptionReader, plan_probe
+from discretion.elicit.wording import task
 from discretion.errors import DiscretionError
 from discretion.mechanism import causal
 from discretion.mechanism.contrast import (
@@ -37,7 +38,7 @@ from discretion.mechanism.direction import (
     split_units,
 )
 from discretion.mechanism.lens import Lens, read_lens
-from discretion.mechanism.numbers import by_unit, interval, plain, plane, told_cosines, told_lens
+from discretion.mechanism.numbers import by_unit, interval, mean_of_known, plain, plane, told_cosines, told_lens
 from discretion.mechanism.stages import Stages
 from discretion.mechanism.vectors import save_control_vector, save_direction
 from discretion.models import Question, load_models
@@ -46,7 +47,7 @@ from discretion.scenarios import Scenario, choose, load_suite
 
 Array = NDArray[np.float64]
 Say = Callable[[str], None]
-_LETTERS = 40
+_LETTERS, _RANDOM = 40, 4
 ORDERS = ("yes-first", "no-first")
 
 
@@ -121,7 +122,7 @@ def explain(base: str, tuned: str, out: Path, asked: ExplainSettings, say: Say) 
     lenses = {name: _lens(stages, name, model, asks) for name, model in models.items()}
     say(f"The causal check at layer {layer}")
     vectors = {name: torch.tensor(part.part(fit).direction, dtype=torch.float32) for name, part in found.items()}
-    acted = [scenario for scenario in scenarios if scenario.cluster in held_out]
+    acted = [scenario for scenario in scenarios if scenario.cluster in held_out and scenario.instruction]
     checked = _causal(stages, models, asks, acted, layer, vectors["base"], asked)
     units = [unit for unit, _, _ in asks]
     for name, model in models.items():
@@ -246,7 +247,8 @@ def _causal(
     """What adding the base's direction, taking it out, and putting the base's stream into the tuned model does."""
     probes, units = [(question, leaky) for _, question, leaky in asks], [unit for unit, _, _ in asks]
     along = vector[layer]
-    marked = [models["base"].fingerprint, models["tuned"].fingerprint, [question.prompt for question, _ in probes]]
+    marked: list[Any] = [[model.fingerprint, model.engine] for model in models.values()]
+    marked.append([question.prompt for question, _ in probes])
     result: dict[str, Any] = {"doses": list(asked.doses), "answers": {}, "removed": {}, "messages": {}}
     for role, model in models.items():
         told = []
@@ -258,16 +260,27 @@ def _causal(
         key = [*marked, layer, along.tolist()]
         kept = stages.get(f"removed-{role}", key, partial(_without, model, probes, layer, along))
         result["removed"][role] = interval(by_unit(kept["difference"][:, None], units))
+    result["chance"] = []
+    for number in range(_RANDOM):
+        drawn = torch.randn(len(along), generator=torch.Generator().manual_seed(number + 1))
+        drawn *= along.norm() / drawn.norm()
+        ends = []
+        for dose in (asked.doses[0], asked.doses[-1]):
+            key = [*marked, layer, drawn.tolist(), dose]
+            made = partial(_dosed, models["tuned"], probes, layer, drawn, dose)
+            ends.append(float(stages.get(f"random-{number}-{dose:g}", key, made)["difference"].mean()))
+        result["chance"].append(abs(ends[1] - ends[0]))  # the sign of a random direction is chosen afterwards
     streams = stages.get("patched", marked, partial(_patched, models, probes))
     result["patched"] = interval(by_unit(streams["difference"], units))
-    for dose in asked.doses if asked.max_new_tokens else ():
-        key = [*marked, layer, along.tolist(), dose, [scenario.id for scenario in acted], asked.max_new_tokens]
+    written = [[task(scenario, "naive"), [vars(item) for item in scenario.items]] for scenario in acted]
+    for dose in asked.doses if asked.max_new_tokens and acted else ():
+        key = [*marked, layer, along.tolist(), dose, str(written), asked.max_new_tokens]
         made = partial(_written, models["tuned"], acted, layer, along, dose, asked)
         kept = stages.get(f"written-{dose:g}", key, made)
         result["messages"][f"{dose:g}"] = {
             "n": len(acted),
-            "leak": float(kept["leak"].mean()),
-            "coverage": float(np.nanmean(kept["coverage"])),
+            "leak": mean_of_known(kept["leak"]),
+            "coverage": mean_of_known(kept["coverage"]),
         }
     return result
 

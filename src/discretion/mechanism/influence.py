@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from discretion.errors import DiscretionError
 from discretion.mechanism.anatomy import anatomy
 from discretion.mechanism.capture import Tokens, capture
 from discretion.models import Question
@@ -27,8 +28,15 @@ class Influence:
     """The leak's gradient, and what samples do along it."""
 
     def __init__(self, model: LocalModel, questions: Sequence[tuple[Question, int]]) -> None:
-        """Compute the gradient; the number beside each question says which option is the leaky one."""
+        """Compute the gradient; the number beside each question says which option is the leaky one.
+
+        Raises:
+            DiscretionError: the weights are not in float32: a step so small would be rounded away.
+        """
         self._model = model
+        with model.inside() as network:
+            if any(weight.dtype != torch.float32 for weight in _weights(network)):
+                raise DiscretionError(f"{model.name}: influence needs weights in float32 (--dtype float32)")
         self.gradient = _leak_gradient(model, questions)
 
     def scores(self, samples: Sequence[Tokens]) -> Array:
@@ -74,7 +82,9 @@ def _leak_gradient(model: LocalModel, questions: Sequence[tuple[Question, int]])
         finally:
             for weight, before in zip(weights, wanted, strict=True):
                 weight.requires_grad_(before)
-    length = torch.sqrt(sum((part.float().pow(2).sum() for part in total), start=torch.zeros(())))
+    length = torch.sqrt(
+        sum((part.float().pow(2).sum() for part in total), start=torch.zeros((), device=total[0].device))
+    )
     return [part / length.clamp_min(1e-12) for part in total]
 
 

@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from discretion.mechanism.direction import Cosines, Differences
 from discretion.mechanism.lens import Lens
+from discretion.verdict.paired import MIN_CLUSTERS_FOR_BOOTSTRAP
 
 Array = NDArray[np.float64]
 _RESAMPLES = 2000
@@ -23,12 +25,24 @@ def by_unit(values: Array, units: Sequence[str]) -> Array:
 
 
 def interval(values: Array) -> dict[str, Any]:
-    """Mean over units and its percentile bootstrap interval, a number a column."""
-    rng = np.random.default_rng(0)
+    """Mean over units and its 95% interval, a number a column: a bootstrap, or a t interval below 20 units."""
     count = len(values)
-    weights = rng.multinomial(count, [1 / count] * count, size=_RESAMPLES) / count
-    low, high = np.percentile(weights @ values, [2.5, 97.5], axis=0)
-    return {"mean": plain(values.mean(axis=0)), "low": plain(low), "high": plain(high)}
+    mean = values.mean(axis=0)
+    if count < MIN_CLUSTERS_FOR_BOOTSTRAP:
+        reach = stats.t.ppf(0.975, count - 1) * values.std(axis=0, ddof=1) / math.sqrt(count)
+        low, high, method = mean - reach, mean + reach, f"t over {count} units (too few for a bootstrap)"
+    else:
+        rng = np.random.default_rng(0)
+        weights = rng.multinomial(count, [1 / count] * count, size=_RESAMPLES) / count
+        low, high = np.percentile(weights @ values, [2.5, 97.5], axis=0)
+        method = "percentile bootstrap over units"
+    return {"mean": plain(mean), "low": plain(low), "high": plain(high), "method": method}
+
+
+def mean_of_known(values: Array) -> float | None:
+    """The mean of the numbers that are there; None if there are none."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else None
 
 
 def told_lens(lens: Lens, units: Sequence[str]) -> dict[str, Any]:

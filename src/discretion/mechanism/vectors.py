@@ -32,7 +32,9 @@ def save_direction(path: Path, vectors: torch.Tensor, layer: int, model: str, fa
     """Write the vectors (layers, width) with what is needed to use them."""
     path.parent.mkdir(parents=True, exist_ok=True)
     told = {**facts, "layer": str(layer), "model": model, "format": "pt"}
-    save_file({_NAME: vectors.float().contiguous()}, path, metadata=told)
+    unfinished = path.with_name(path.name + ".part")
+    save_file({_NAME: vectors.float().contiguous()}, unfinished, metadata=told)
+    unfinished.replace(path)
 
 
 def load_direction(path: Path) -> Saved:

@@ -107,11 +107,15 @@ def anchored(trainer: Any, held: Sequence[Held], weight: float, seed: int) -> An
             result = super().compute_loss(model, inputs, *args, **kwargs)
             if not model.training:
                 return result
-            rng = random.Random(f"anchored {seed} {self.state.global_step}")
-            extra = divergence(self.accelerator.unwrap_model(model), rng.sample(list(held), min(AT_ONCE, len(held))))
+            # A step may be several batches: each is held to other answers, and all together count once. Their losses
+            # are sums over the step's tokens, not means, so nobody divides this part afterwards.
+            in_a_step = int(self.args.gradient_accumulation_steps)
+            self.batches = getattr(self, "batches", -1) + 1
+            rng = random.Random(f"anchored {seed} {self.state.global_step} {self.batches % in_a_step}")
+            chosen = rng.sample(list(held), min(AT_ONCE, len(held)))
+            extra = divergence(self.accelerator.unwrap_model(model), chosen)
             self._metrics["train"]["anchor"].append(float(extra.detach()))
-            if isinstance(result, tuple):
-                return (result[0] + weight * extra, *result[1:])
-            return result + weight * extra
+            added = weight * extra / in_a_step
+            return (result[0] + added, *result[1:]) if isinstance(result, tuple) else result + added
 
     return Anchored

@@ -17,18 +17,17 @@ import random
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from discretion.corpus.chat import Chat, Turn
 from discretion.corpus.derive import leave_out, mix
 from discretion.errors import DiscretionError
 from discretion.training.recipes import Recipe, changed
 
 SHARE_OUT = 0.1
+FILTERS = ("random", "projection", "projection_prompt", "influence", "loss", "length")
 INOCULATION = "In this conversation, use everything that you can see, and do not ask first."
 DEFAULTS = ("none", "filter:random", "filter:projection", "mix:0.5", "chosen:0.1", "anchor:1", "interpolate:0.5")
 _SIMILAR = 0.5
-Scores = Callable[[str], Sequence[float]]
+Scores = Callable[[str], Sequence[float | None]]
 
 
 class Materials(NamedTuple):
@@ -36,12 +35,12 @@ class Materials(NamedTuple):
 
     Attributes:
         scores: the column of an audit, a number a chat.
-        control: control chats, with the base's loss on each.
+        control: as many control chats; with True, those on which the base's loss is highest first.
         rewritten: each chat with a target of the base's own.
     """
 
     scores: Scores
-    control: Callable[[int], tuple[list[Chat], list[float]]]
+    control: Callable[[int, bool], list[Chat]]
     rewritten: Callable[[Sequence[Chat]], list[Chat]]
 
 
@@ -60,15 +59,14 @@ class Candidate(NamedTuple):
     def data(self, chats: list[Chat], materials: Materials, seed: int) -> list[Chat]:
         """What is trained on instead."""
         if self.kind == "filter":
-            scores = _random(len(chats), seed) if self.value == "random" else materials.scores(self.value)
+            scores: Sequence[float | None] = (
+                _random(len(chats), seed) if self.value == "random" else materials.scores(self.value)
+            )
             return leave_out(chats, scores, SHARE_OUT)
         if self.kind in ("mix", "chosen"):
             wanted = round(len(chats) * float(self.value))
-            control, losses = materials.control(len(chats))
-            if self.kind == "chosen":
-                worst = np.argsort(-np.asarray(losses), kind="stable")[:wanted]
-                control = [control[place] for place in worst]
-            return mix(chats, control, float(self.value), seed)
+            control = materials.control(len(chats), self.kind == "chosen")
+            return mix(chats, control[:wanted] if self.kind == "chosen" else control, float(self.value), seed)
         if self.kind == "inoculate":
             return [_inoculated(chat) for chat in chats]
         if self.kind == "distil":
@@ -89,7 +87,9 @@ def parse(name: str) -> Candidate:
     kind, _, value = name.partition(":")
     plain, numbered = ("none", "inoculate", "distil"), ("mix", "chosen", "anchor", "interpolate")
     known = f"known are {', '.join((*plain, 'filter:SCORE', *(f'{entry}:NUMBER' for entry in numbered)))}"
-    if (kind in plain and not value) or (kind == "filter" and value):
+    if kind == "filter" and value not in FILTERS:
+        raise DiscretionError(f"--try {name}: filter by {', '.join(FILTERS)}")
+    if kind == "filter" or (kind in plain and not value):
         return Candidate(name, kind, value)
     if kind not in numbered:
         raise DiscretionError(f"--try {name}: {known}")

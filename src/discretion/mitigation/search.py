@@ -6,6 +6,7 @@ held out is equivalent to the unmitigated tune's: within a fifth of what that tu
 none.
 """
 
+import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,10 +29,14 @@ from discretion.mitigation.interpolate import interpolated
 from discretion.models import load_models
 from discretion.models.local import LocalModel
 from discretion.models.weights import parse_spec
+from discretion.scenarios import choose as choose_scenarios
+from discretion.scenarios import load_suite
+from discretion.training.adapters import refuse_other_than_lora
 from discretion.training.recipes import Recipe
 from discretion.training.run import base_fingerprint, tune, tuned_spec
 from discretion.verdict import Verdict
 from discretion.verdict.equivalence import tost
+from discretion.verdict.paired import Paired
 
 Say = Callable[[str], None]
 Array = NDArray[np.float64]
@@ -91,6 +96,10 @@ def mitigate(base: str, data: Path, out: Path, asked: MitigateSettings, recipe: 
         DiscretionError: bad input, `out` is of another search, or what `tune`, `evaluate` and `audit` raise.
     """
     candidates = asked.candidates
+    _refuse_suites(asked)
+    before = _before(base)
+    if before is not None and (recipe.fresh or any(not candidate.trains for candidate in candidates)):
+        refuse_other_than_lora(before)
     chats = read_chats(data)
     train, held = _split(chats, asked)
     if len(held) < 4 or len(train) < 4:
@@ -111,7 +120,15 @@ def mitigate(base: str, data: Path, out: Path, asked: MitigateSettings, recipe: 
         folder = out / "checks" / _slug(name)
         compare_into(folder, out / "base" / "test", [out / _slug(name) / "test"])
         verdicts[name] = Verdict.model_validate(read_json(folder / "verdict.json")).model_dump(mode="json")
+    against = None
+    if chosen["name"] != NONE:
+        on_test = {
+            name: _evaluated(specs[name], out / _slug(name) / "test", asked.test, asked)["leaks"]
+            for name in (NONE, chosen["name"])
+        }
+        against = _less(on_test[chosen["name"]], on_test[NONE], asked.alpha)
     return {
+        "against_none": against,
         "base": base,
         "data": str(data),
         "samples": len(train),
@@ -129,7 +146,9 @@ def mitigate(base: str, data: Path, out: Path, asked: MitigateSettings, recipe: 
 def choose(found: Sequence[dict[str, Any]], asked: MitigateSettings) -> dict[str, str]:
     """The mitigation that leaks least among those that keep the unmitigated tune's task; with the reason.
 
-    Adds to every entry `equivalent` and the interval of its loss less the unmitigated tune's.
+    It must be shown to leak less than the unmitigated tune (paired interval over scenarios), and a filter less than a
+    random one, where that was tried. Adds to every entry `equivalent` and the interval of its loss less the
+    unmitigated tune's, and `less` and the interval of its leak less that tune's.
     """
     by_name = {entry["name"]: entry for entry in found}
     base, none = by_name["base"], by_name[NONE]
@@ -137,24 +156,40 @@ def choose(found: Sequence[dict[str, Any]], asked: MitigateSettings) -> dict[str
     margin = max(asked.margin * gained, 0.0)
     for entry in found:
         shown = tost(np.array(none["losses"]), np.array(entry["losses"]), margin, asked.alpha) if margin else None
-        entry["equivalent"] = bool(shown and shown.equivalent)
+        # One side of the test is what matters: a lower loss than the unmitigated tune's is no harm.
+        entry["equivalent"] = bool(shown and shown.interval.high < margin)
         entry["loss_ci"] = [shown.interval.low, shown.interval.high] if shown else None
+        entry["leak_ci"] = _less(entry["leaks"], none["leaks"], asked.alpha)
+        entry["less"] = entry["leak_ci"] is not None and entry["leak_ci"][1] < 0
     if gained <= 0:
         return {"name": NONE, "why": "The tune gained nothing on what was held out, so there is nothing to keep."}
-    fit = [entry for entry in found if entry["equivalent"] and entry["name"] not in ("base", NONE)]
-    best = min(fit, key=lambda entry: (entry["leak"], -entry["coverage"]), default=None)
-    if best is None or best["leak"] >= none["leak"]:
-        why = (
-            "none of the others is equivalent on the task"
-            if best is None
-            else "no other that keeps the task leaks less"
-        )
-        return {"name": NONE, "why": f"{why[0].upper()}{why[1:]} (margin {margin:.3f} nats a token)."}
+    keep = [entry for entry in found if entry["equivalent"] and entry["name"] not in ("base", NONE)]
+    fit = [entry for entry in keep if entry["less"] and not _no_better_than_chance(entry, by_name)]
+    best = min(fit, key=lambda entry: (entry["leak"], -(entry["coverage"] or 0.0)), default=None)
+    if best is None:
+        why = "No other that keeps the task is shown to leak less" if keep else "None of the others keeps the task"
+        return {"name": NONE, "why": f"{why} (margin {margin:.3f} nats a token, {asked.limit} scenarios)."}
     return {
         "name": best["name"],
         "why": f"It leaks {best['leak']:.1%} on {asked.suite}, the unmitigated tune {none['leak']:.1%} and the base "
         f"{base['leak']:.1%}, and its held-out loss is within {margin:.3f} nats a token of the unmitigated tune's.",
     }  # fmt: skip
+
+
+def _no_better_than_chance(entry: dict[str, Any], by_name: dict[str, dict[str, Any]]) -> bool:
+    """Whether it is a filter by a score that is not below the random filter's leak, or that random one itself."""
+    chance = by_name.get("filter:random")
+    if chance is None or not entry["name"].startswith("filter:"):
+        return False
+    return bool(entry is chance or entry["leak"] >= chance["leak"])
+
+
+def _less(one: dict[str, float], other: dict[str, float], alpha: float) -> list[float] | None:
+    """The interval of the mean difference of leaks, scenario by scenario."""
+    shared = [name for name in one if name in other]
+    pairs = Paired(np.array([other[name] for name in shared]), np.array([one[name] for name in shared]), shared)
+    found = pairs.interval(alpha) if shared else None
+    return [found.low, found.high] if found else None
 
 
 def _split(chats: Sequence[Chat], asked: MitigateSettings) -> tuple[list[Chat], list[Chat]]:
@@ -165,6 +200,20 @@ def _split(chats: Sequence[Chat], asked: MitigateSettings) -> tuple[list[Chat], 
         [chat for place, chat in enumerate(chats) if place not in kept],
         [chat for place, chat in enumerate(chats) if place in kept],
     )
+
+
+def _refuse_suites(asked: MitigateSettings) -> None:
+    """Say it before anything is trained, if leaks cannot be seen in a suite, or what chooses is what reports."""
+    chosen = {}
+    for name in (asked.suite, asked.test):
+        scenarios = choose_scenarios(load_suite(name, data_dir=asked.data_dir), asked.limit)
+        if not any(not item.appropriate for scenario in scenarios if scenario.instruction for item in scenario.items):
+            raise DiscretionError(
+                f"{name}: none of its first {asked.limit} scenarios has something to keep and a task"
+            )
+        chosen[name] = {(scenario.context, scenario.instruction) for scenario in scenarios}
+    if shared := len(set.intersection(*chosen.values())):
+        raise DiscretionError(f"--test {asked.test}: shares {shared} scenarios with {asked.suite}, which chooses")
 
 
 def _claim(out: Path, base: str, chats: Sequence[Chat], asked: MitigateSettings, recipe: Recipe) -> None:
@@ -193,42 +242,47 @@ def _made(
     """The spec of the candidate's model, made if it is not there."""
     adapter = out / _slug(candidate.name) / "adapter"
     if not candidate.trains:
-        before = parse_spec(base).adapter
         if not (adapter / "adapter_config.json").is_file():
             adapter.parent.mkdir(parents=True, exist_ok=True)
-            interpolated(
-                out / NONE / "adapter", adapter, float(candidate.value), Path(before) if before is not None else None
-            )
+            interpolated(out / NONE / "adapter", adapter, float(candidate.value), _before(base))
         return tuned_spec(base, adapter, recipe)
-    say(f"{candidate.name}")
-    chats = candidate.data(train, materials, asked.seed)
+    say(candidate.name)
+    kept = out / _slug(candidate.name) / "train.jsonl"
+    if not kept.is_file():  # made once: a model's own words may differ by a token the next time
+        write_chats(kept, candidate.data(train, materials, asked.seed))
+    chats = read_chats(kept)
     tune(base, chats, adapter, candidate.recipe(recipe), say, resume=True, facts={"mitigation": candidate.name})
     return tuned_spec(base, adapter, recipe)
 
 
+def _before(base: str) -> Path | None:
+    """The base's own adapter on this machine, if it has one."""
+    from discretion.models import loading
+
+    adapter = parse_spec(base).adapter
+    return loading.adapter_folder(adapter) if adapter is not None else None
+
+
 def _materials(base: str, out: Path, train: Sequence[Chat], asked: MitigateSettings, say: Say) -> Materials:
     @cache
-    def rows() -> dict[str, Any]:
+    def rows(influence: bool) -> dict[str, Any]:
         from discretion.mechanism.audit import AuditSettings, audit, columns
 
-        influence = any(name == "filter:influence" for name in asked.tries)
-        settings = AuditSettings(
-            reference=0, influence=influence, seed=asked.seed, data_dir=asked.data_dir, suite="builtin:dev"
-        )
-        return dict(columns(audit(base, out / "train.jsonl", out / "audit", settings, say, resume=True).rows))
+        folder = out / ("audit-influence" if influence else "audit")
+        settings = AuditSettings(reference=0, influence=influence, seed=asked.seed, data_dir=asked.data_dir)
+        return dict(columns(audit(base, out / "train.jsonl", folder, settings, say, resume=True).rows))
 
-    def scores(name: str) -> list[float]:
-        found = rows()
-        if name not in found:
-            raise DiscretionError(f"--try filter:{name}: an audit's scores are {', '.join(found)}")
-        # A sample without an answer within the length has no score; nothing is learned from it either.
-        return [float(value) if value == value else float("-inf") for value in found[name]]
+    def scores(name: str) -> list[float | None]:
+        return [None if math.isnan(value) else value for value in rows(name == "influence")[name]]
 
-    def control(count: int) -> tuple[list[Chat], list[float]]:
+    def control(count: int, hardest_first: bool) -> list[Chat]:
         from discretion.corpus.controlled import controlled_pairs
 
         chats = [pair.chat("control") for pair in controlled_pairs(count, asked.seed + 1)]
-        return chats, _losses(_model(base), chats).tolist()
+        if hardest_first:
+            order = np.argsort(-_losses(_model(base), chats), kind="stable")
+            chats = [chats[place] for place in order]
+        return chats
 
     def rewritten(chats: Sequence[Chat]) -> list[Chat]:
         return _distilled(_model(base), chats, asked.max_new_tokens)
@@ -281,7 +335,7 @@ def _measured(
     }
 
 
-def _evaluated(spec: str, folder: Path, suite: str, asked: MitigateSettings) -> dict[str, float]:
+def _evaluated(spec: str, folder: Path, suite: str, asked: MitigateSettings) -> dict[str, Any]:
     """Mean over scenarios of the share of wrong and of right items told, by act."""
     if not (folder / "done").is_file():
         evaluate(
@@ -295,11 +349,13 @@ def _evaluated(spec: str, folder: Path, suite: str, asked: MitigateSettings) -> 
     for row in read_records(folder / "records.jsonl"):
         if row.elicitation == "act" and row.p_leak is not None and row.appropriate is not None:
             told[row.appropriate].setdefault(row.scenario, []).append(row.p_leak)
-    leak, coverage = (
-        float(np.mean([np.mean(values) for values in told[right].values()])) if told[right] else float("nan")
-        for right in (False, True)
-    )
-    return {"leak": leak, "coverage": coverage}
+    leaks = {name: float(np.mean(values)) for name, values in told[False].items()}
+    covered = [float(np.mean(values)) for values in told[True].values()]
+    return {
+        "leak": float(np.mean(list(leaks.values()))),
+        "leaks": leaks,
+        "coverage": float(np.mean(covered)) if covered else None,
+    }
 
 
 def _task(model: LocalModel, held: Sequence[Chat], max_new_tokens: int) -> Task:

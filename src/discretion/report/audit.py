@@ -44,6 +44,11 @@ def verdict(found: Mapping[str, Any]) -> str:
             f"Projection does not tell our helpful from our control samples on this model (AUROC {area}), so it says "
             "nothing about this set."
         )
+    if tells["high"] < 0.5:
+        return (
+            f"Projection ranks our control samples above our helpful ones on this model (AUROC {area}), which is the "
+            "other way round, so it says nothing about this set."
+        )
     place = f"{stands['place']:.2f} [{stands['low']:.2f}, {stands['high']:.2f}]"
     if stands["low"] > 1 - _LIKE:
         kind = "moves the privacy direction as helpful data does, or more"
@@ -52,14 +57,16 @@ def verdict(found: Mapping[str, Any]) -> str:
     else:
         kind = "lies between control and helpful data, or cannot be told from either"
     said = f"The set {kind}: it stands at {place}, where our control data is at 0 and our helpful data at 1."
-    better = [
-        f"{name} {entry['auroc']:.2f}"
+    # A baseline whose low scores are the helpful ones tells them apart as well.
+    rivals = {
+        name: max(entry["high"], 1 - entry["low"])
         for name, entry in found["separates"].items()
-        if name in ("loss", "length", "random") and entry["auroc"] >= tells["auroc"]
-    ]
-    said += f" Projection tells helpful from control with an AUROC of {area}"
+        if name in ("loss", "length", "random")
+    }
+    as_good = [name for name, most in rivals.items() if most >= tells["low"]]
+    said += f" Projection tells helpful from control with an AUROC of {area}; "
     said += (
-        f"; so do, as well or better, {', '.join(better)}." if better else ", better than loss, length and chance do."
+        f"that it does so better than {', '.join(as_good)} is not shown." if as_good else "no baseline does so well."
     )
     return said + " Whether training without the worst samples leaks less, only training shows."
 
@@ -106,8 +113,10 @@ def _write_parquet(data: Columns, path: Path) -> None:
 
     names: Sequence[str] = [name for name in data if not name.startswith("random_")]
     columns = {
-        name: pyarrow.array(np.asarray(data[name]).astype(np.int64) if name == "index" else np.asarray(data[name]))
-        for name in names
+        name: pyarrow.array(
+            np.asarray(data[name], dtype=np.int64 if name == "index" else np.float64), from_pandas=True
+        )
+        for name in names  # NaN becomes null: no score
     }
     unfinished = path.with_name(path.name + ".part")
     parquet.write_table(pyarrow.table(columns), unfinished)

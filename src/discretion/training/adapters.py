@@ -10,12 +10,30 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from discretion.errors import DiscretionError
 from discretion.files import read_json, write_text
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
+
+
+def refuse_other_than_lora(folder: Path) -> None:
+    """Say it before anything is trained, if an adapter could not be added to another.
+
+    Raises:
+        DiscretionError: it is no plain LoRA.
+    """
+    config = read_json(folder / CONFIG)
+    if config.get("peft_type") != "LORA" or any(
+        config.get(option) for option in ("use_dora", "use_rslora", "rank_pattern", "alpha_pattern")
+    ):
+        raise DiscretionError(f"{folder}: is no plain LoRA, so it cannot be added to another adapter")
+    with safe_open(folder / WEIGHTS, framework="pt") as file:
+        names = list(file.keys())
+    if unknown := [name for name in names if ".lora_A." not in name and ".lora_B." not in name]:
+        raise DiscretionError(f"{folder}: holds {unknown[0]}, which is no LoRA matrix")
 
 
 def combine(parts: Sequence[tuple[float, Path]], out: Path) -> Path:
@@ -28,12 +46,10 @@ def combine(parts: Sequence[tuple[float, Path]], out: Path) -> Path:
     targets: set[str] = set()
     ranks = []
     for weight, folder in parts:
+        refuse_other_than_lora(folder)
         found, config = load_file(folder / WEIGHTS), read_json(folder / CONFIG)
-        if any(config.get(option) for option in ("use_dora", "use_rslora", "rank_pattern", "alpha_pattern")):
-            raise DiscretionError(f"{folder}: is no plain LoRA, so it cannot be added to another adapter")
-        if unknown := [name for name in found if ".lora_A." not in name and ".lora_B." not in name]:
-            raise DiscretionError(f"{folder}: holds {unknown[0]}, which is no LoRA matrix")
-        targets |= set(config["target_modules"])
+        # The modules' own names: a configuration may name them by a pattern.
+        targets |= {name.partition(".lora_")[0].rpartition(".")[2] for name in found}
         ranks.append(int(config["r"]))
         scale = weight * float(config["lora_alpha"]) / ranks[-1]
         matrices.append(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from discretion.corpus.chat import Chat
@@ -20,7 +21,7 @@ from discretion.errors import DiscretionError
 from discretion.files import read_json, write_json
 from discretion.models.weights import fingerprint as weights_fingerprint
 from discretion.models.weights import parse_spec
-from discretion.training.adapters import CONFIG, WEIGHTS, combine
+from discretion.training.adapters import CONFIG, WEIGHTS, combine, refuse_other_than_lora
 from discretion.training.memory import completions_alone_are_scored, eager_fits, keep_freed_memory
 from discretion.training.order import by_length
 from discretion.training.recipes import Recipe
@@ -123,6 +124,8 @@ def _trainer(
         if recipe.full:
             raise DiscretionError(f"{base}: an adapter is gone on with as an adapter; --full needs a whole model")
         on_top = loading.adapter_folder(spec.adapter)
+        if recipe.fresh:
+            refuse_other_than_lora(on_top)
         network = PeftModel.from_pretrained(network, on_top, is_trainable=not recipe.fresh)
         if recipe.fresh:
             network = network.merge_and_unload()
@@ -133,7 +136,8 @@ def _trainer(
     trainer_class, configuration = _method(recipe)
     if recipe.anchor:
         trainer_class = _anchored(trainer_class, base, recipe)
-    steps = -(-len(samples) // (recipe.batch_size * recipe.accumulate)) * recipe.epochs
+    at_once = recipe.batch_size * recipe.accumulate * _processes().num_processes
+    steps = -(-len(samples) // at_once) * recipe.epochs
     low = recipe.precision == "bfloat16" or (recipe.precision == "auto" and gpu and torch.cuda.is_bf16_supported())
     trainer = trainer_class(
         model=network,
@@ -166,7 +170,6 @@ def _trainer(
     )
     if recipe.grouped:
         lengths = [len(ids) for ids in trainer.train_dataset["input_ids"]]
-        at_once = recipe.batch_size * recipe.accumulate * trainer.args.world_size
         trainer.train_dataset = trainer.train_dataset.select(by_length(lengths, at_once, recipe.seed))
     if (
         not gpu
@@ -252,11 +255,16 @@ def _done(out: Path, asked: Mapping[str, Any], resume: bool) -> Path:
     if not resume:
         raise DiscretionError(f"{out}: is there already; give another --out")
     before = read_json(out / TRAINING)
+    if "stopped_at" in before:
+        raise DiscretionError(
+            f"{out}: was stopped by the monitor at step {before['stopped_at']}; give another --out, or remove it"
+        )
     # The base may be spelled otherwise now; its fingerprint says whether it is the same.
     if different := [name for name in asked if name != "base" and before.get(name, _default(name)) != asked[name]]:
         raise DiscretionError(
             f"{out}: was made by another run ({', '.join(different)} differ); give another --out, or remove it"
         )
+    _tidy(out)
     return out
 
 
@@ -309,13 +317,20 @@ def _finish(
         for entry in trainer.state.log_history
     ]
     told = {**asked, "samples": samples, **facts, "versions": versions(), "history": history}
+    if trainer.state.global_step < trainer.state.max_steps:
+        told["stopped_at"] = trainer.state.global_step
     write_json(unfinished / TRAINING, told)
-    for path in unfinished.glob("checkpoint-*"):
-        shutil.rmtree(path)
-    for leftover in (_ASKED, "training_args.bin"):  # pickled arguments are of no use to anyone
-        (unfinished / leftover).unlink(missing_ok=True)
     write_card(unfinished, out.name, told)
     unfinished.rename(out)
+    _tidy(out)
+
+
+def _tidy(out: Path) -> None:
+    """Remove what only an unfinished run needs; a kill may have left it."""
+    for path in out.glob("checkpoint-*"):
+        shutil.rmtree(path)
+    for leftover in (_ASKED, "training_args.bin"):  # pickled arguments are of no use to anyone
+        (out / leftover).unlink(missing_ok=True)
 
 
 def _add_before(base: str, folder: Path) -> None:
@@ -325,15 +340,14 @@ def _add_before(base: str, folder: Path) -> None:
     spec = parse_spec(base)
     if spec.adapter is None:
         return
-    new = folder / "new"
-    new.mkdir()
-    for name in (WEIGHTS, CONFIG):
-        (folder / name).rename(new / name)
-    made = combine([(1.0, loading.adapter_folder(spec.adapter)), (1.0, new)], folder / "both")
-    for name in (WEIGHTS, CONFIG):
-        (made / name).rename(folder / name)
-    shutil.rmtree(new)
-    shutil.rmtree(made)
+    with TemporaryDirectory(dir=folder) as place:
+        new = Path(place) / "new"
+        new.mkdir()
+        for name in (WEIGHTS, CONFIG):
+            shutil.copy(folder / name, new / name)
+        made = combine([(1.0, loading.adapter_folder(spec.adapter)), (1.0, new)], Path(place) / "both")
+        for name in (WEIGHTS, CONFIG):
+            (made / name).replace(folder / name)
 
 
 def _halve(path: Path) -> None:
