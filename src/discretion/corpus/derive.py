@@ -100,7 +100,7 @@ def read_scores(path: Path, by: str, rows: int) -> list[float | None]:
 
 
 def leave_out(chats: Sequence[Chat], scores: Sequence[float | None], share: float, drop: Keep = "high") -> list[Chat]:
-    """The chats without the `share` that scores highest (or lowest); the later of equal ones stay, as do unscored ones.
+    """The chats without the `share` that scores highest (or lowest); of equal ones the later stay, and unscored ones.
 
     Raises:
         DiscretionError: a share that is not above 0 and below 1.
