@@ -78,7 +78,7 @@ def test_a_planted_direction_ranks_samples_and_chance_does_not(planted, directio
 
 
 def test_nothing_planted_ranks_nothing(models_dir, direction):
-    (model,), _ = load_models([str(save_planted(models_dir / "bare", strength=0.0))])
+    (model,), _ = load_models([str(save_planted(models_dir / "nothing-planted", strength=0.0))])
     along = torch.zeros(32)
     along[5] = -1.0
     rows = Scorer(model, PLANTED_AT, along).rows(samples(), 0)

@@ -37,7 +37,7 @@ def planted(models_dir):
 
 @pytest.fixture(scope="module")
 def empty(models_dir):
-    (model,), _ = load_models([str(save_planted(models_dir / "empty", strength=0.0))])
+    (model,), _ = load_models([str(save_planted(models_dir / "planted-nothing", strength=0.0))])
     return model
 
 
