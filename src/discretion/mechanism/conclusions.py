@@ -88,7 +88,9 @@ def _cosine(found: Found) -> str:
         for name, both in found["cosine"].items()
         if name != "privacy" and both["low"][layer] is not None and both["low"][layer] > privacy["high"][layer]
     ]
-    if others and len(apart) == len(others):
+    if found["separation"]["base"]["p_value"][layer] > _ALPHA:
+        said += " As the direction does not tell safe from leaky, this says nothing of the norm."
+    elif others and len(apart) == len(others):
         said += " The privacy direction turned more than the others did."
     elif others:
         said += " That it turned more than directions of other tasks is not shown."
