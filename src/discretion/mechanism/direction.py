@@ -135,8 +135,9 @@ def compare(first: Differences, second: Differences, seed: int = 0) -> Cosines:
         across.append((cosine(a, d) + cosine(b, c)) / 2)
         within_one.append(cosine(a, b))
         within_other.append(cosine(c, d))
-    shared = _mean(np.array(within_one)) * _mean(np.array(within_other))
-    ceiling = np.sqrt(np.maximum(shared, 0))
+    halves = [_mean(np.array(within)) for within in (within_one, within_other)]
+    # Halves that disagree say that there is no direction to compare; two of them must not multiply to an agreement.
+    ceiling = np.sqrt(np.prod(np.maximum(halves, 0), axis=0))
     with np.errstate(divide="ignore", invalid="ignore"):
         corrected = np.where(ceiling > _NONE, _mean(np.array(across)) / ceiling, np.nan)
     flips = rng.choice([-1.0, 1.0], size=(_NULLS, count))
