@@ -19,18 +19,17 @@ import torch
 
 from discretion.corpus.chat import Chat
 from discretion.corpus.formats import iter_chats
-from discretion.elicit.probe import OptionReader, plan_probe
 from discretion.errors import DiscretionError
 from discretion.files import read_json, write_json
 from discretion.journal import AppendOnly
-from discretion.mechanism.contrast import item_contrasts
+from discretion.mechanism.contrast import item_contrasts, leak_questions
 from discretion.mechanism.direction import best_layer, differences
 from discretion.mechanism.engines import ENGINES, Chunk, Engine, Plan, started
 from discretion.mechanism.scoring import Row
 from discretion.mechanism.vectors import load_direction, save_direction
-from discretion.models import Question, load_models
+from discretion.models import load_models
 from discretion.models.local import LocalModel
-from discretion.scenarios import Scenario, choose, load_suite
+from discretion.scenarios import choose, load_suite
 
 Say = Callable[[str], None]
 _CHUNK = 64
@@ -159,19 +158,10 @@ def _plan(model: LocalModel, base: str, out: Path, asked: AuditSettings, say: Sa
         seed=asked.seed,
         own_tokens=asked.own,
         max_length=asked.max_length,
-        questions=_questions(scenarios, asked.questions) if asked.influence else [],
+        questions=[(question, leaky) for _, question, leaky in leak_questions(scenarios)][: asked.questions]
+        if asked.influence
+        else [],
     )
-
-
-def _questions(scenarios: list[Scenario], count: int) -> list[tuple[Question, int]]:
-    """Both orders of the first wrong item of as many scenarios as it takes, and which option is the leaky one."""
-    found = []
-    for group in plan_probe(scenarios):
-        wrong = [ask for ask in group.asks if not ask.parts[0]["appropriate"]]
-        for ask in wrong[:2]:
-            assert isinstance(ask.read_options, OptionReader)
-            found.append((ask.question, ask.read_options.leaky))
-    return found[:count]
 
 
 def _references(asked: AuditSettings) -> dict[str, list[Chat]]:

@@ -13,8 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from discretion.controls import Choice
-from discretion.elicit.probe import plan_probe
+from discretion.elicit.probe import OptionReader, plan_probe
 from discretion.elicit.wording import PromptStyle, task
+from discretion.models import Question
 from discretion.scenarios import Scenario
 
 # About as long as an item of the built-in suite, so that length is no difference between the two directions.
@@ -78,6 +79,17 @@ def option_contrasts(
     return [
         Contrast(cluster, tuple(safe), tuple(leaky), len(orders) > 1) for cluster, (safe, leaky) in clusters.items()
     ]
+
+
+def leak_questions(scenarios: Sequence[Scenario]) -> list[tuple[str, Question, int]]:
+    """Both orders of every scenario's first wrong item: cluster, question, which option is the leaky one."""
+    found = []
+    for scenario, group in zip(scenarios, plan_probe(scenarios), strict=True):
+        wrong = [ask for ask in group.asks if not ask.parts[0]["appropriate"]]
+        for ask in wrong[:2]:
+            assert isinstance(ask.read_options, OptionReader)
+            found.append((scenario.cluster, ask.question, ask.read_options.leaky))
+    return found
 
 
 def letter_contrasts(questions: Sequence[Choice]) -> list[Contrast]:

@@ -1,5 +1,6 @@
 """Who scores: this process, several, or Ray Data's workers. The rows are the same and come in the same order."""
 
+import json
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -121,13 +122,7 @@ def _by_ray(plan: Plan, chunks: Iterable[Chunk], workers: int) -> Iterator[list[
         rows = [{"first": chunk.first, "chats": [chat.model_dump_json() for chat in chunk.chats]} for chunk in window]
         made = ray.data.from_items(rows).map(_RayScorer, fn_constructor_args=(plan, workers), concurrency=workers)
         found = sorted(made.iter_rows(), key=lambda row: int(row["first"]))
-        yield from (list(row["rows"]) for row in map(_read, found))
-
-
-def _read(row: dict[str, Any]) -> dict[str, Any]:
-    import json
-
-    return {"rows": json.loads(row["rows"])}
+        yield from (json.loads(row["rows"]) for row in found)
 
 
 class _RayScorer:
@@ -137,7 +132,5 @@ class _RayScorer:
         _load(plan, workers)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        import json
-
         chats = [Chat.model_validate_json(text) for text in row["chats"]]
         return {"first": int(row["first"]), "rows": json.dumps(_rows(Chunk(int(row["first"]), chats)))}

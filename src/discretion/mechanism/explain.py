@@ -16,13 +16,13 @@ import torch
 from numpy.typing import NDArray
 
 from discretion.controls import Choice, commonsenseqa, questions
-from discretion.elicit.probe import OptionReader, plan_probe
 from discretion.elicit.wording import task
 from discretion.errors import DiscretionError
 from discretion.mechanism import causal
 from discretion.mechanism.contrast import (
     Contrast,
     item_contrasts,
+    leak_questions,
     letter_contrasts,
     option_contrasts,
     task_contrasts,
@@ -117,7 +117,7 @@ def explain(base: str, tuned: str, out: Path, asked: ExplainSettings, say: Say) 
         _refuse_letters(asked.orders, alike)
     layer = best_layer(found["base"].part(fit).values, asked.seed)
     held_out = [found["base"].units[place] for place in trial][: asked.tried]
-    asks = _asks(scenarios, held_out)
+    asks = leak_questions([scenario for scenario in scenarios if scenario.cluster in held_out])
     say(f"The lens, {len(asks)} questions of {len(held_out)} units")
     lenses = {name: _lens(stages, name, model, asks) for name, model in models.items()}
     say(f"The causal check at layer {layer}")
@@ -212,18 +212,6 @@ def _differences(
 def _identity(contrast: Contrast) -> list[Any]:
     """What decides a contrast's activations, for a fingerprint."""
     return [contrast.unit, *([[list(answer.turns), answer.text] for answer in side] for side in contrast[1:3])]
-
-
-def _asks(scenarios: Sequence[Scenario], clusters: Sequence[str]) -> list[tuple[str, Question, int]]:
-    """Both orders of the first wrong item of every scenario of these units: unit, question, the leaky option."""
-    chosen = [scenario for scenario in scenarios if scenario.cluster in set(clusters)]
-    found = []
-    for scenario, group in zip(chosen, plan_probe(chosen), strict=True):
-        wrong = [ask for ask in group.asks if not ask.parts[0]["appropriate"]]
-        for ask in wrong[:2]:
-            assert isinstance(ask.read_options, OptionReader)
-            found.append((scenario.cluster, ask.question, ask.read_options.leaky))
-    return found
 
 
 def _lens(stages: Stages, role: str, model: LocalModel, asks: Sequence[tuple[str, Question, int]]) -> Lens:

@@ -76,7 +76,7 @@ class Scorer(NamedTuple):
     def _subtract_own(
         self, chats: Sequence[Chat], places: Sequence[int], rows: Sequence[Row], unit: torch.Tensor
     ) -> None:
-        answers = self.model.answer_turns([_turns(chat) for chat in chats], self.own_tokens)
+        answers = self.model.answer_turns([turns_before(chat) for chat in chats], self.own_tokens)
         own = [self._tokens(chat, answer or " ") for chat, answer in zip(chats, answers, strict=True)]
         said = [number for number, sample in enumerate(own) if sample.response]
         for captured in capture(self.model, [own[number] for number in said]):
@@ -86,7 +86,7 @@ class Scorer(NamedTuple):
                 row["projection_own"] = round(float(row["projection"] or 0.0) - float(along[number]), 6)
 
     def _tokens(self, chat: Chat, answer: str) -> Tokens:
-        prompt, response = self.model.encode_turns(_turns(chat), answer)
+        prompt, response = self.model.encode_turns(turns_before(chat), answer)
         return Tokens(prompt, response[: max(0, self.max_length - len(prompt))])
 
     def _random(self) -> torch.Tensor:
@@ -97,7 +97,8 @@ class Scorer(NamedTuple):
         return units
 
 
-def _turns(chat: Chat) -> list[dict[str, str]]:
+def turns_before(chat: Chat) -> list[dict[str, str]]:
+    """A chat up to its last answer, as templates take it."""
     return [{"role": turn.role, "content": turn.content} for turn in (*chat.prompt, *chat.completion[:-1])]
 
 

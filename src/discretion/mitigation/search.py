@@ -24,6 +24,7 @@ from discretion.errors import DiscretionError
 from discretion.files import digest, read_json, write_json
 from discretion.gate import compare_into, evaluate
 from discretion.mechanism.capture import Tokens, capture
+from discretion.mechanism.scoring import turns_before
 from discretion.mitigation.candidates import DEFAULTS, Candidate, Materials, parse, same_said
 from discretion.mitigation.interpolate import interpolated
 from discretion.models import load_models
@@ -359,21 +360,17 @@ def _evaluated(spec: str, folder: Path, suite: str, asked: MitigateSettings) -> 
 
 
 def _task(model: LocalModel, held: Sequence[Chat], max_new_tokens: int) -> Task:
-    asked = [_turns(chat) for chat in held[:_ASKED_BACK]]
+    asked = [turns_before(chat) for chat in held[:_ASKED_BACK]]
     answers = model.answer_turns(asked, max_new_tokens)
     return Task(_losses(model, held), float(np.mean(["?" not in answer for answer in answers])))
 
 
 def _losses(model: LocalModel, chats: Sequence[Chat]) -> Array:
-    samples = [Tokens(*model.encode_turns(_turns(chat), chat.completion[-1].content)) for chat in chats]
+    samples = [Tokens(*model.encode_turns(turns_before(chat), chat.completion[-1].content)) for chat in chats]
     found = np.full(len(samples), np.nan)
     for captured in capture(model, samples, with_loss=True):
         found[captured.places] = captured.loss.double().numpy()
     return found
-
-
-def _turns(chat: Chat) -> list[dict[str, str]]:
-    return [{"role": turn.role, "content": turn.content} for turn in (*chat.prompt, *chat.completion[:-1])]
 
 
 def _model(spec: str) -> LocalModel:
