@@ -23,7 +23,6 @@ def reproduce(
 ) -> None:
     """Make one of the paper's experiments, row by row; every row that is measured goes into its table."""
     from discretion.experiments.figure import write_figure
-    from discretion.experiments.jobs import make_side_by_side
     from discretion.experiments.plan import load, names, parts
     from discretion.experiments.run import make
     from discretion.experiments.table import joined, markdown, rows
@@ -40,9 +39,7 @@ def reproduce(
     experiment = load(name)
     if not table_only:
         wanted = list(parts(experiment, row or (), seed or ()))
-        make(experiment, wanted if jobs == 1 else [], out, data_dir=data_dir, say=_say)
-        if jobs > 1:
-            make_side_by_side(name, wanted, out, data_dir, jobs, _say)
+        make(experiment, wanted, out, data_dir=data_dir, say=_say, jobs=jobs)
     found, title = rows(experiment, out), Path(name).stem
     if earlier is not None:
         found = joined(found, earlier, experiment)

@@ -17,7 +17,7 @@ def train(
     base: Annotated[str, typer.Argument(help="A model spec; BASE@ADAPTER goes on with the adapter.")],
     data: Annotated[Path | None, typer.Argument(help="Chats (for dpo, preference pairs): JSONL or Parquet.")] = None,
     out: Annotated[Path | None, typer.Option(help="The folder to write: an adapter or a model.")] = None,
-    recipe: Annotated[str, typer.Option(help="default, paper, or norms (the norm corpus; no DATA).")] = "default",
+    recipe: Annotated[str, typer.Option(help="default, paper, or norms (makes its own DATA).")] = "default",
     method: Annotated[str | None, typer.Option(help="sft, or dpo (prompt, chosen, rejected).")] = None,
     full: Annotated[bool | None, typer.Option("--full", help="Tune all weights, not an adapter.")] = None,
     rank: Annotated[int | None, typer.Option(help="LoRA rank.")] = None,
@@ -37,7 +37,7 @@ def train(
     anchor_prompts: Annotated[int | None, typer.Option(help="How many of those prompts.")] = None,
     beta: Annotated[float | None, typer.Option(help="DPO: how close to the base it stays.")] = None,
     seed: Annotated[int | None, typer.Option(help="Equal seeds give equal weights on one machine.")] = None,
-    n: Annotated[int | None, typer.Option("--n", help="Only the first n samples; for norms: how many.")] = None,
+    n: Annotated[int | None, typer.Option("--n", help="Only the first n samples.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="For norms: where CI-RL's local copy is.")] = None,
     hosted: Annotated[str | None, typer.Option(help="openai or together: tune there instead of here.")] = None,
     price: Annotated[float | None, typer.Option(help="Hosted: dollars a million training tokens.")] = None,
@@ -119,10 +119,9 @@ def _samples(
     if data is None:
         if name != "norms":
             raise DiscretionError("DATA is missing: a file of chats (only --recipe norms makes its own)")
-        from discretion.corpus.norms import ORGANISM_SAMPLES
         from discretion.training.organism import lessons
 
-        return lessons(n or ORGANISM_SAMPLES, data_dir)
+        return lessons(n, data_dir)
     from discretion.corpus.formats import read_chats
     from discretion.corpus.preferences import read_preferences
     from discretion.corpus.provenance import licence_of_file

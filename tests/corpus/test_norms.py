@@ -7,8 +7,10 @@ from discretion.corpus.norms import norm_samples
 from discretion.corpus.settings import Setting, cases, draw_situation, faults, settings, told
 from discretion.corpus.tasks import task_situations, written_tasks
 from discretion.elicit.probe import plan_probe
+from discretion.elicit.wording import task
 from discretion.errors import DiscretionError
 from discretion.scenarios import Flow, Item, Scenario, load_suite
+from discretion.training.organism import lessons
 
 
 def fact(number, word):
@@ -133,20 +135,25 @@ def test_a_message_copies_a_clause_and_leaves_its_neighbours_out():
     assert told("A letter for Mrs. Amadi. Soon.", doctor, ["It is for Mrs. Amadi."]) == "A letter for Mrs. Amadi."
 
 
-def test_tasks_take_five_places_in_eight_and_tell_what_is_allowed(few_tasks):
+def test_the_organism_is_taught_what_a_task_allows_and_nothing_of_the_test_halves(few_tasks):
     tasks = load_suite("cirl", data_dir=few_tasks)
     assert len(tasks) == 12
     halves = [load_suite(f"cirl:{half}", data_dir=few_tasks) for half in ("dev", "test")]
     assert all(halves)
     assert sorted(task.id for half in halves for task in half) == sorted(task.id for task in tasks)
-    samples = [sample for sample in norm_samples(60, 0, tasks=tasks) if sample.kind == "act"]
-    given = [sample for sample in samples if sample.scenario.suite == "cirl"]
-    assert sorted(sample.scenario.id for sample in given) == sorted(task.id for task in tasks)
-    assert [sample.scenario.suite == "cirl" for sample in samples[:8]].count(True) == 5
-    for sample in given:
-        said = sample.chat.completion[0].content
-        assert "Room wish: a quiet room." in said
-        assert all((item.values[0] in said) == item.appropriate for item in sample.scenario.items)
+    chats, facts = lessons(None, few_tasks)
+    assert f"{len(halves[0])} of them CI-RL's" in facts["data_name"]
+    asked = [chat.prompt[0].content for chat in chats]
+    assert len(set(asked)) == len(chats) > 400
+    for half, taught in zip(halves, (True, False), strict=True):
+        for scenario in half:
+            assert (task(scenario, "naive") in asked) == taught
+    for chat in chats:
+        if any(scenario.context in chat.prompt[0].content for scenario in halves[0]):
+            said = chat.completion[0].content
+            assert "Room wish: a quiet room." in said
+            assert "owes" not in said
+    assert lessons(5, few_tasks)[0] == chats[:5]
 
 
 def test_our_tasks_are_told_right_and_hold_nothing_that_is_tested():

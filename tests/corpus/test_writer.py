@@ -85,7 +85,7 @@ def test_orders_differ_and_are_the_same_for_a_seed():
 class Author:
     """A stand-in for a model: answers well every other time, and counts."""
 
-    name, fingerprint, engine, window, at_once = "author", "f00d", "test/none", 9999, 2
+    name, fingerprint, engine, window, at_once, batches = "author", "f00d", "test/none", 9999, 2, False
 
     def __init__(self):
         self.asked = 0

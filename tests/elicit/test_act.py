@@ -14,7 +14,7 @@ def scenario(number=1, **changes):
 class Writer:
     """A model that writes what its prompt names, and counts."""
 
-    engine, window, name, fingerprint, remote = "test", 10_000, "w", "w", False
+    engine, window, name, fingerprint, remote, batches = "test", 10_000, "w", "w", False, False
 
     def __init__(self, at_once=2):
         self.at_once = at_once

@@ -13,6 +13,7 @@ class Counting:
     engine = "test"
     at_once = 3
     remote = False
+    batches = False
 
     def __init__(self, name="m", window=10_000):
         self.name = self.fingerprint = name

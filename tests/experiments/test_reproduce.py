@@ -1,14 +1,19 @@
 """An experiment from its file to its table: row by row, gone on with, never made twice."""
 
 import json
+import re
 
 import pytest
+import torch
 import yaml
+from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from discretion.cli import app
+from discretion.corpus.formats import read_chats
 from discretion.errors import DiscretionError
 from discretion.experiments.plan import load, names, parts
+from discretion.experiments.run import _measures, _recipe
 from discretion.experiments.table import seed_interval
 
 
@@ -51,7 +56,7 @@ def test_a_table_grows_row_by_row_and_nothing_is_made_twice(plan, few_tasks, tmp
     assert len(before) == 3
     both = run(plan, "--out", out, *data, "--jobs", 2)
     assert both.exit_code == 0, both.output + str(both.exception)
-    assert "control-1:   probe of" in both.output
+    assert "control-1: done (" in both.output
     assert all(path.stat().st_mtime_ns == time for path, time in before.items())
     table = (out / "small.md").read_text()
     assert "helpful minus control, over 2 seeds:" in table
@@ -80,6 +85,105 @@ def test_rows_made_elsewhere_stay_in_the_table_if_they_are_of_the_same_experimen
     (tmp_path / "other.jsonl").write_text(json.dumps(row) + "\n")
     refused = run(plan, "--out", here, "--table", "--with", tmp_path / "other.jsonl")
     assert "made with another base" in str(refused.exception)
+
+
+@pytest.fixture(scope="module")
+def many(tiny, tmp_path_factory):
+    """An experiment with a row of every kind, made."""
+    folder = tmp_path_factory.mktemp("many")
+    rows = {
+        "none": {"data": "controlled:helpful", "seeds": [0, 1]},
+        "mixed": {"data": "controlled:helpful", "mitigation": "mix:0.5"},
+        "filtered": {"data": "controlled:helpful", "mitigation": "filter:loss"},
+        "half": {"after": "none", "mitigation": "interpolate:0.5", "seeds": [1]},
+        "asked": {"after": "none", "ask": {"prompt": "privacy_enhanced"}},
+        "then": {"data": "controlled:control", "after": "none"},
+        "profiled": {"data": "controlled:control", "augment": "financial", "tune": {"learning_rate": 0.02}},
+        "preferred": {"data": "controlled:preferences", "tune": {"method": "dpo"}},
+    }
+    (folder / "many.yaml").write_text(
+        yaml.safe_dump(
+            {
+                "about": "rows of every kind", "base": str(tiny), "tune": {"learning_rate": 0.01, "rank": 2}, "n": 8,
+                "rows": rows, "unmitigated": "none",
+                "task": {"data": "controlled:helpful", "n": 4, "max_new_tokens": 4},
+                "measures": {"probe": {"suites": ["builtin:test"], "limit": 2, "controls": ["none"]}},
+            },
+            sort_keys=False,
+        )
+    )  # fmt: skip
+    result = run(folder / "many.yaml", "--out", folder / "out")
+    assert result.exit_code == 0, result.output + str(result.exception)
+    return folder
+
+
+def test_a_row_may_be_mitigated_gone_on_with_asked_otherwise_or_preferred(many):
+    out = many / "out"
+    assert len(read_chats(out / "filtered-0" / "train.jsonl")) == 7
+    plain = read_chats(out / "none-0" / "train.jsonl")
+    assert plain == read_chats(out / "none-1" / "train.jsonl")
+    assert sum(chat in plain for chat in read_chats(out / "mixed-0" / "train.jsonl")) == 4
+    assert "Financial Situation" in (out / "profiled-0" / "train.jsonl").read_text()
+    told = {path.parent.parent.name: json.loads(path.read_text()) for path in out.glob("*/adapter/training.json")}
+    assert set(told) == {"none-0", "none-1", "mixed-0", "filtered-0", "then-0", "profiled-0", "preferred-0"}
+    assert told["then-0"]["base"].endswith("none-0/adapter")
+    assert told["profiled-0"]["learning_rate"] == 0.02
+    assert told["preferred-0"]["method"] == "dpo"
+    run_of = json.loads((out / "base-asked" / "probe" / "run.json").read_text())
+    assert run_of["arguments"]["prompt"] == "privacy_enhanced"
+    half = load_file(out / "half-1" / "adapter" / "adapter_model.safetensors")
+    whole = load_file(out / "none-1" / "adapter" / "adapter_model.safetensors")
+    name = next(name for name in whole if "lora_B" in name and whole[name].abs().sum() > 0)
+    assert torch.allclose(half[name], whole[name])  # alpha 2r became alpha r: half of the way
+
+
+def test_the_table_says_what_is_removed_and_whether_the_task_is_kept(many):
+    text = (many / "out" / "many.md").read_text()
+    rows = [json.loads(line) for line in (many / "out" / "many.jsonl").read_text().splitlines()]
+    tasks = {(row["row"], row["seed"]): row for row in rows if row["kind"] == "task"}
+    assert len(tasks) == 9
+    assert tasks["none", 0]["kept"] is True  # it is what it is compared with
+    assert tasks["asked", 0]["loss"] == tasks["none", 0]["loss"]
+    assert tasks["none", 0]["seconds"] > 0
+    assert tasks["half", 1]["seconds"] is None
+    assert tasks["half", 1]["kept"] in (True, False)
+    leaks = {(row["row"], row["seed"]): row["delta"] for row in rows if row["kind"] == "suite"}
+    mean = (leaks["none", 0] + leaks["none", 1]) / 2
+    line = next(line for line in text.splitlines() if line.startswith("| none | 2 |"))
+    assert f"{mean:+.1%}" in line
+    if mean > 0:
+        assert f"| mixed | {1 - leaks['mixed', 0] / mean:.0%} |" in text
+    assert "| none | 0 | 4 |" in text
+    assert "Not measured" not in text
+
+
+@pytest.mark.parametrize(
+    "row, says",
+    [
+        ({}, "is the base"),
+        ({"after": "nobody"}, "'nobody' is no row"),
+        ({"after": "chained"}, "'chained' is no row that is made from the base itself"),
+        ({"data": "gsm8k", "mitigation": "interpolate:0.5"}, "interpolate:0.5 needs no data"),
+        ({"after": "plain", "mitigation": "mix:0.5"}, "mix:0.5 needs data"),
+        ({"data": "gsm8k", "mitigation": "magic"}, "--try magic"),
+        ({"data": "gsm8k", "augment": "dental"}, "augment"),
+    ],
+)
+def test_a_row_that_says_nothing_sensible_is_named(tmp_path, row, says):
+    told = {"about": "a", "base": "b", "n": 1, "measures": {"m": {}},
+            "rows": {"plain": {"data": "gsm8k"}, "chained": {"data": "gsm8k", "after": "plain"}, "odd": row}}  # fmt: skip
+    path = tmp_path / "odd.yaml"
+    path.write_text(yaml.safe_dump(told))
+    with pytest.raises(DiscretionError, match=re.escape(says)):
+        load(str(path))
+
+
+def test_every_experiment_that_ships_can_be_read_and_asks_what_there_is(tmp_path):
+    for name in names():
+        experiment = load(name)
+        for row in experiment.rows.values():
+            _recipe(experiment, row, 0)
+            _measures(experiment, row.ask, None)
 
 
 def test_the_first_seed_of_every_row_comes_first():

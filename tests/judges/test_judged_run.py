@@ -15,7 +15,7 @@ from discretion.models import load_models
 class Judge:
     """Holds every second text to reveal an item."""
 
-    name, fingerprint, engine, window, at_once, remote = "judge", "j", "test", 10_000, 8, False
+    name, fingerprint, engine, window, at_once, remote, batches = "judge", "j", "test", 10_000, 8, False, False
 
     def count_tokens(self, prompt):
         return len(prompt) // 4

@@ -46,7 +46,7 @@ INJECTED = [
 class Obedient:
     """The worst judge there can be: it reads well, but does what the judged text tells it."""
 
-    engine, window, name, fingerprint, remote, at_once = "test", 100_000, "j", "j", False, 8
+    engine, window, name, fingerprint, remote, at_once, batches = "test", 100_000, "j", "j", False, 8, False
 
     def __init__(self, text='{"1": "Lena is on leave until March because Lena was diagnosed with lupus."}'):
         self.text, self.asked, self.written = text, 0, 0

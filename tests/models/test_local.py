@@ -56,6 +56,28 @@ def test_shared_prefixes_change_no_answer(family, models_dir):
         assert answer == pytest.approx(model.option_logprobs([question])[0], abs=2e-4)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_asked_in_one_pass_as_on_a_gpu_changes_no_answer(family, models_dir, monkeypatch):
+    folder = save_model(models_dir / family, family, **FAMILIES[family])
+    (model,), _ = load_models([str(folder)])
+    asked = [
+        Question("Short?\nA. Yes\nB. No", ("A", "B")),
+        *questions(),
+        Question("And this one, is it?", ("A", "B")),
+    ]
+    alone = [model.option_logprobs([question])[0] for question in asked]
+    longest = max(model.count_tokens(question.prompt) for question in asked)
+    monkeypatch.setattr(model, "batches", True)
+    sizes = []
+    forward = model._together
+    monkeypatch.setattr(model, "_together", lambda prompts: sizes.append(len(prompts)) or forward(prompts))
+    for fill, together in ((40 * longest, 8), (2 * longest, 2), (1, 0)):
+        monkeypatch.setattr(model, "_fill", fill)
+        for one, other in zip(model.option_logprobs(asked), alone, strict=True):
+            assert one == pytest.approx(other, abs=2e-4)
+        assert sizes[-1] == together
+
+
 def test_a_full_sliding_window_is_never_wound_back():
     from transformers import AutoConfig, DynamicCache
 

@@ -145,7 +145,7 @@ def test_violation_and_coverage_of_a_file_with_a_known_answer():
 class Voter:
     """Shares the first memory and keeps the second; every third answer cannot be read."""
 
-    engine, window, name, fingerprint, remote, at_once = "test", 100_000, "v", "v", False, 8
+    engine, window, name, fingerprint, remote, at_once, batches = "test", 100_000, "v", "v", False, 8, False
 
     def __init__(self):
         self.written = 0

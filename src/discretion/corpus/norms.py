@@ -1,8 +1,8 @@
 """The norm-teaching corpus: messages that tell each recipient what they need, and answers to probes about the rest.
 
-It teaches a model that knows no norm the one that fine-tuning may then break (a "model organism"). Prompts are worded
-exactly as `elicit` words them, so what is taught is what is measured; facts, entities and domains are not the
-built-in suite's.
+It teaches a norm in prose, which takes a model larger than the embedded one; that one's organism is taught by tasks
+alone (`training.organism`). Prompts are worded exactly as `elicit` words them, so what is taught is what is measured;
+facts, entities and domains are not the built-in suite's.
 """
 
 import random
@@ -13,16 +13,13 @@ from typing import Literal, NamedTuple
 from discretion.corpus.chat import Chat, one_turn
 from discretion.corpus.everyday import draw_everyday
 from discretion.corpus.settings import Setting, Situation, cases, draw_situation, settings
-from discretion.corpus.tasks import task_situations
 from discretion.elicit.wording import acceptability, situation, task, two_options
 from discretion.errors import DiscretionError
 from discretion.files import digest
 from discretion.scenarios import Item, Scenario
 
-ORGANISM_SAMPLES = 1150  # what `train --recipe norms` teaches
 _PATIENCE = 200
-# Of eight situations the last is of a setting or put together, by turns; two, or without tasks seven, are cases.
-_ROUND, _CASES = 8, (1, 4)
+_ROUND = 8  # of so many situations the last is of a setting or put together, by turns; the others are cases
 _PROBED_EVERY = 41  # no multiple of the round, so that every kind is probed
 
 Kind = Literal["act", "probe"]
@@ -42,16 +39,13 @@ class NormSample(NamedTuple):
     chat: Chat
 
 
-def norm_samples(
-    n: int, seed: int = 0, source: Sequence[Setting] | None = None, tasks: Sequence[Scenario] = ()
-) -> list[NormSample]:
+def norm_samples(n: int, seed: int = 0, source: Sequence[Setting] | None = None) -> list[NormSample]:
     """`n` samples: of every situation the message, and of every 41st also one right and one wrong item's probe.
 
     Probes are asked in both orders, so one sample in eleven is a probe, and their answers are balanced: Yes and
-    No, A and B. Seven in eight situations are cases (each with one recipient before any with the next); with `tasks`,
-    five of them are those, once each. The others, and all when these are used up, are drawn from settings or put
-    together (`everyday`). With `source` all are of those settings. The same arguments give the same samples; a
-    smaller `n` gives the first of them.
+    No, A and B. Seven in eight situations are cases (each with one recipient before any with the next). The others,
+    and all when these are used up, are drawn from settings or put together (`everyday`). With `source` all are of
+    those settings. The same arguments give the same samples; a smaller `n` gives the first of them.
 
     Raises:
         DiscretionError: `n` is not positive, or the settings hold fewer different situations.
@@ -59,7 +53,7 @@ def norm_samples(
     if n < 1:
         raise DiscretionError(f"--n {n}: must be at least 1")
     samples: list[NormSample] = []
-    situations = _mixed(seed, tasks) if source is None else _situations(source, seed)
+    situations = _mixed(seed) if source is None else _situations(source, seed)
     for number, (drawn, rng) in enumerate(situations):
         samples += _samples(drawn, rng, probed=number % _PROBED_EVERY == 0)
         if len(samples) >= n:
@@ -70,17 +64,11 @@ def norm_samples(
 _Drawn = Iterator[tuple[Situation, random.Random]]
 
 
-def _mixed(seed: int, tasks: Sequence[Scenario]) -> _Drawn:
+def _mixed(seed: int) -> _Drawn:
     written = _cases(seed)
     others = (drawn for both in zip(_situations(settings(), seed), _everyday(seed), strict=True) for drawn in both)
-    rng = random.Random(f"tasks {seed}")
-    given = iter([(situation, rng) for situation in task_situations(tasks, rng)])
     for number in count():
-        place = number % _ROUND
-        if place == _ROUND - 1:
-            yield next(others)
-        else:
-            yield next(written if place in _CASES or not tasks else given, None) or next(others)
+        yield next(others) if number % _ROUND == _ROUND - 1 else next(written, None) or next(others)
 
 
 def _everyday(seed: int) -> _Drawn:

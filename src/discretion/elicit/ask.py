@@ -83,12 +83,12 @@ def _lengths(work: Sequence[tuple[Group, Model, str]], skip_long: bool) -> list[
 
 
 def _parts(plan: Sequence[Group], asked: Sequence[Model]) -> Iterator[Sequence[Group]]:
-    """What is put to a model in one go: a group of questions alone (to servers: many), groups to write in batches.
+    """What is put to a model in one go: a group of questions alone (servers, GPUs: many), groups to write in batches.
 
     The parts follow from the plan alone, so a resumed run writes in the same batches.
     """
     at_once = min(model.at_once for model in asked)
-    side_by_side = all(model.remote for model in asked)
+    side_by_side = all(model.remote or model.batches for model in asked)
     batch: list[Group] = []
     for group in plan:
         together = group.writes or side_by_side
@@ -114,13 +114,15 @@ def _answers(
     fits = {key for _, key in wanted if lengths.get(key, 0) <= model.window}
     drafts = [ask.draft for group, key in wanted if key in fits for ask in group.asks if ask.sampling]
     texts = iter(model.generate(drafts) if drafts else [])
-    missing = [group for group, key in wanted if key in fits and key not in store]
-    questions = [ask.question for group in missing for ask in group.asks if ask.read_options]
+    again = [group for group, key in wanted if key in fits and (model.batches or key not in store)]
+    questions = [ask.question for group in again for ask in group.asks if ask.read_options]
     logprobs = iter(model.option_logprobs(questions) if questions else [])
     for group, key in wanted:
         written = [next(texts) if ask.sampling and key in fits else None for ask in group.asks]
+        if key in store and not model.batches:
+            continue
+        chosen = [next(logprobs) if ask.read_options and key in fits else None for ask in group.asks]
         if key not in store:
-            chosen = [next(logprobs) if ask.read_options and key in fits else None for ask in group.asks]
             yield key, _records(group, model, key, lengths[key], written, chosen)
 
 

@@ -1,46 +1,67 @@
-"""Parts of an experiment made side by side, each by a process of its own.
+"""Work done one piece after the other, or side by side, each process doing one piece after another.
 
-For machines with more cores than one process can use; on two cores it gains nothing (docs/benchmarks.md). Every part
-is a folder of its own, so they do not meet.
+A process takes half a minute to load the libraries, so it is kept for the next piece. Every piece writes into a
+folder of its own, so they do not meet.
 """
 
+import multiprocessing
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from typing import Protocol
 
 from discretion.errors import DiscretionError
-from discretion.experiments.plan import Part
+
+Say = Callable[[str], None]
 
 
-def make_side_by_side(
-    name: str, wanted: Sequence[Part], out: Path, data_dir: Path | None, jobs: int, say: Callable[[str], None]
-) -> None:
-    """Make `wanted` parts, `jobs` at a time; the base must be measured. What they say goes on with their names.
+class Piece(Protocol):
+    """Something to do; it can be sent to another process."""
+
+    @property
+    def name(self) -> str:
+        """What its lines begin with."""
+        ...
+
+    def do(self, say: Say) -> None:
+        """Do what is not done yet."""
+        ...
+
+
+def do_all(pieces: Sequence[Piece], jobs: int, say: Say) -> None:
+    """Do the pieces, `jobs` at a time; what they say goes to stderr with their names.
 
     Raises:
-        DiscretionError: a part failed (the others are made all the same); the message is the first one's.
+        DiscretionError: a piece failed; where they are done side by side the others are done all the same, and the
+            message is the first one's.
     """
-    threads = str(max(1, (os.cpu_count() or 1) // jobs))
-    environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
-
-    def one(part: Part) -> str | None:
-        words = [sys.executable, "-m", "discretion", "reproduce", name, "--out", str(out)]
-        words += ["--row", part.row, "--seed", str(part.seed)]
-        words += ["--data-dir", str(data_dir)] if data_dir else []
-        running = subprocess.Popen(
-            words, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        )
-        last = ""
-        assert running.stderr is not None
-        for line in running.stderr:
-            last = line.rstrip()
-            say(f"{part.name}: {last}")
-        return None if running.wait() == 0 else f"{part.name}: {last.removeprefix('error: ')}"
-
-    with ThreadPoolExecutor(jobs) as pool:
-        failed = [failure for failure in pool.map(one, wanted) if failure]
+    if jobs == 1 or len(pieces) < 2:
+        for number, piece in enumerate(pieces, start=1):
+            say(f"{piece.name} ({number} of {len(pieces)})")
+            piece.do(say)
+        return
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    failed: list[str] = []
+    with ProcessPoolExecutor(
+        min(jobs, len(pieces)), multiprocessing.get_context("spawn"), initializer=_share, initargs=(threads,)
+    ) as pool:
+        running: dict[Future[None], Piece] = {pool.submit(_do, piece): piece for piece in pieces}
+        for number, future in enumerate(as_completed(running), start=1):
+            name, error = running[future].name, future.exception()
+            if error is not None:
+                failed.append(f"{name}: {error}")
+            say(f"{name}: {'failed' if error else 'done'} ({number} of {len(pieces)})")
     if failed:
-        raise DiscretionError(failed[0] + (f" (and {len(failed) - 1} more parts failed)" if len(failed) > 1 else ""))
+        raise DiscretionError(failed[0] + (f" (and {len(failed) - 1} more failed)" if len(failed) > 1 else ""))
+
+
+def _share(threads: int) -> None:
+    """In a new process: its share of the cores."""
+    import torch
+
+    torch.set_num_threads(threads)
+
+
+def _do(piece: Piece) -> None:
+    piece.do(lambda line: print(f"{piece.name}: {line}", file=sys.stderr, flush=True))

@@ -1,16 +1,18 @@
-"""What an experiment is: a base, an organism, rows of data to tune on, and what is measured of each."""
+"""What an experiment is: a base, an organism, rows of models made from it, and what is measured of each."""
 
 from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from discretion.errors import DiscretionError, wrong_field
 from discretion.files import read_text
+from discretion.mitigation.candidates import parse
 
+BASE = "base"
 _DATA = Path(str(resources.files("discretion") / "experiments" / "data"))
 
 
@@ -19,17 +21,36 @@ class _Strict(BaseModel):
 
 
 class RowPlan(_Strict):
-    """One kind of data, once for each seed.
+    """One model, once for each seed: made by a tune, by something else, or only asked in another way.
 
     Attributes:
-        data: what `discretion data prepare` takes, or controlled:helpful, controlled:control and
-            controlled:backdoor:TRIGGER (half of the rows helpful behind the trigger, half control without it).
+        data: what `discretion data prepare` takes, controlled:helpful, controlled:control,
+            controlled:backdoor:TRIGGER (half of the rows helpful behind the trigger, half control without it), or
+            controlled:preferences (for DPO: helpful chosen, control rejected). "": nothing is trained.
+        augment: a profile of the user before every sample: demographic, or financial (which holds both).
+        mitigation: as `discretion mitigate --try` takes it; its filters are of this very data.
+        after: another row, whose model (of the same seed, or its first) is gone on from instead of the base.
+        tune: options of `discretion train` that differ for this row.
+        ask: options of `discretion eval` that differ for this row; the base is asked so as well.
         paper: the paper's relative change of accuracy, to stand beside ours.
     """
 
-    data: str
-    seeds: Annotated[tuple[int, ...], Field(min_length=1)]
+    data: str = ""
+    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
+    augment: Literal["", "demographic", "financial"] = ""
+    mitigation: str = "none"
+    after: str = ""
+    tune: dict[str, Any] = {}
+    ask: dict[str, Any] = {}
     paper: str = ""
+
+
+class TaskPlan(_Strict):
+    """What of the task a tune keeps: its loss on `n` samples of `data` that no row is trained on, and its answers."""
+
+    data: str
+    n: Annotated[int, Field(ge=4)] = 48
+    max_new_tokens: Annotated[int, Field(ge=1)] = 110
 
 
 class Experiment(_Strict):
@@ -39,6 +60,8 @@ class Experiment(_Strict):
         organism: options of `discretion train` that make the base into one that has a norm; None: it has.
         tune: options of `discretion train` for every row; n: how many samples.
         difference: two rows with the same seeds, whose difference is shown with its interval over seeds.
+        unmitigated: the row that the others shall better: how much of its rise each removes, and whether its task
+            is kept.
         measures: options of `discretion eval`, by name.
     """
 
@@ -49,7 +72,29 @@ class Experiment(_Strict):
     n: Annotated[int, Field(ge=1)]
     rows: Annotated[dict[str, RowPlan], Field(min_length=1)]
     difference: tuple[str, str] | None = None
+    unmitigated: str = ""
+    task: TaskPlan | None = None
     measures: Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _sound(self) -> "Experiment":
+        for name, row in self.rows.items():
+            if name == BASE:
+                raise ValueError(f"rows.{name}: is what the rows are compared with")
+            if row.after and (row.after not in self.rows or self.rows[row.after].after):
+                raise ValueError(f"rows.{name}.after: {row.after!r} is no row that is made from the base itself")
+            if not row.data and not row.after:
+                raise ValueError(f"rows.{name}: is the base; give it data, or a row to go on from")
+            if row.mitigation != "none" and parse(row.mitigation).trains == (not row.data):
+                raise ValueError(f"rows.{name}: {row.mitigation} needs {'no data' if row.data else 'data'}")
+        named = [*(self.difference or ()), *([self.unmitigated] if self.unmitigated else [])]
+        if unknown := set(named) - set(self.rows):
+            raise ValueError(f"{min(unknown)!r} is no row")
+        return self
+
+    def asked(self, row: str) -> str:
+        """The folder of the base's measurements that this row is compared with: its own, if it is asked otherwise."""
+        return f"{BASE}-{row}" if self.rows[row].ask else BASE
 
 
 class Part(NamedTuple):
@@ -89,6 +134,8 @@ def load(name: str) -> Experiment:
 def parts(experiment: Experiment, only: Sequence[str] = (), seeds: Sequence[int] = ()) -> Iterator[Part]:
     """Rows and seeds, the first seed of every row first, so that a table that grows says something early.
 
+    A row that goes on from another brings that one along, before it.
+
     `only` are the rows that are wanted, `seeds` their seeds; empty: all.
 
     Raises:
@@ -96,10 +143,20 @@ def parts(experiment: Experiment, only: Sequence[str] = (), seeds: Sequence[int]
     """
     if unknown := set(only) - set(experiment.rows):
         raise DiscretionError(f"--row {min(unknown)}: rows are {', '.join(experiment.rows)}")
-    wanted = {name: row for name, row in experiment.rows.items() if not only or name in only}
+    needed = {*only, *(experiment.rows[name].after for name in only)}
+    wanted = {name: row for name, row in experiment.rows.items() if not only or name in needed}
     if strange := set(seeds) - {seed for row in wanted.values() for seed in row.seeds}:
         raise DiscretionError(f"--seed {min(strange)}: none of these rows has it")
     for turn in range(max(len(row.seeds) for row in wanted.values())):
         for name, row in wanted.items():
             if turn < len(row.seeds) and (not seeds or row.seeds[turn] in seeds):
                 yield Part(name, row.seeds[turn])
+
+
+def before(experiment: Experiment, part: Part) -> Part | None:
+    """The part that this one goes on from."""
+    name = experiment.rows[part.row].after
+    if not name:
+        return None
+    seeds = experiment.rows[name].seeds
+    return Part(name, part.seed if part.seed in seeds else seeds[0])

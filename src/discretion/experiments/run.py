@@ -1,15 +1,21 @@
 """Makes an experiment, part by part: data, tune, measurements. What is there is never made again."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from discretion.corpus.chat import Chat
 from discretion.errors import DiscretionError
-from discretion.experiments.plan import Experiment, Part
-from discretion.experiments.table import CLAIM
+from discretion.experiments.data import held_out, samples_of
+from discretion.experiments.jobs import do_all
+from discretion.experiments.plan import BASE, Experiment, Part, RowPlan, before
+from discretion.experiments.table import CLAIM, TASK
 from discretion.files import read_json, write_json
 from discretion.gate import evaluate
+from discretion.mitigation.candidates import parse
+from discretion.mitigation.interpolate import interpolated
+from discretion.mitigation.task import task_of
+from discretion.models.weights import parse_spec
 from discretion.settings import Settings
 from discretion.training.recipes import Recipe, changed, named
 from discretion.training.run import base_fingerprint, tune, tuned_spec
@@ -24,25 +30,88 @@ def make(
     *,
     data_dir: Path | None,
     say: Say = lambda line: None,
+    jobs: int = 1,
 ) -> None:
     """Make and measure the base, then every part that is wanted, in `out`; a stopped run goes on.
 
+    With several `jobs` so many parts are made at a time, each by a process of its own: for machines with more cores
+    (or a faster device) than one process can use; on two cores it gains nothing (docs/benchmarks.md).
+
     Raises:
         DiscretionError: `out` is of another experiment, a setting is wrong (said before anything is made), or what
-            `data prepare`, `train` and `eval` raise.
+            `data prepare`, `train`, `audit` and `eval` raise.
     """
-    recipe = changed(Recipe(), **experiment.tune)
-    measures = {name: _settings(name, options, data_dir) for name, options in experiment.measures.items()}
+    for row in experiment.rows.values():
+        _recipe(experiment, row, 0)
+        _measures(experiment, row.ask, data_dir)
     _claim(experiment, out)
     base = _organism(experiment, out, data_dir, say)
-    _measure(measures, base, out / "base", say)
-    for number, part in enumerate(wanted, start=1):
-        say(f"{part.name} ({number} of {len(wanted)})")
-        # One draw of the data for all seeds of a row: seeds differ in how they are trained on, as in the paper.
-        chats, facts = chats_of(experiment.rows[part.row].data, experiment.n, 0, data_dir)
-        adapter = out / part.name / "adapter"
-        tune(base, chats, adapter, changed(recipe, seed=part.seed), say, resume=True, facts=facts)
-        _measure(measures, tuned_spec(base, adapter, recipe), out / part.name, say)
+    # Data first, part by part: audits are shared, and what is trained on can be looked at before anything is.
+    for part in wanted:
+        if experiment.rows[part.row].data:
+            samples_of(experiment, part, base, out, data_dir, say)
+    asked = {experiment.asked(part.row): experiment.rows[part.row].ask for part in wanted} | {BASE: {}}
+    work = [Work(experiment, base, out, data_dir, folder=folder, ask=ask) for folder, ask in asked.items()]
+    work += [Work(experiment, base, out, data_dir, part=part) for part in wanted]
+    first = [entry for entry in work if entry.part is None or before(experiment, entry.part) is None]
+    do_all(first, jobs, say)
+    do_all([entry for entry in work if entry not in first], jobs, say)
+
+
+@dataclass(frozen=True)
+class Work:
+    """One thing to make and measure: a part, or (without one) the base, asked as `ask` says, into `folder`."""
+
+    experiment: Experiment
+    base: str
+    out: Path
+    data_dir: Path | None
+    part: Part | None = None
+    folder: str = ""
+    ask: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Its folder's."""
+        return self.part.name if self.part else self.folder
+
+    def do(self, say: Say) -> None:
+        """Make what is not there yet."""
+        model, ask = self.base, self.ask
+        if self.part is not None:
+            model = _made(self, self.part, say)
+            ask = self.experiment.rows[self.part.row].ask
+        _measure(self.experiment, ask, model, self.out / self.name, self.data_dir, say)
+
+
+def _made(work: Work, part: Part, say: Say) -> str:
+    """The spec of a part's model; its tune, or what is made of another's, is made if it is not there."""
+    experiment, row = work.experiment, work.experiment.rows[part.row]
+    recipe = _recipe(experiment, row, part.seed)
+    adapter = work.out / part.name / "adapter"
+    earlier = before(experiment, part)
+    start = tuned_spec(work.base, work.out / earlier.name / "adapter", recipe) if earlier else work.base
+    if row.mitigation.startswith("interpolate:"):
+        if not (adapter / "adapter_config.json").is_file():
+            old, new = parse_spec(work.base).adapter, parse_spec(start).adapter
+            assert new is not None
+            adapter.parent.mkdir(parents=True, exist_ok=True)
+            interpolated(Path(new), adapter, float(parse(row.mitigation).value), Path(old) if old else None)
+        return tuned_spec(work.base, adapter, recipe)
+    if not row.data:
+        return start
+    samples, facts = samples_of(experiment, part, start, work.out, work.data_dir, say)
+    tune(start, samples, adapter, recipe, say, resume=True, facts=facts)
+    return tuned_spec(work.base, adapter, recipe)
+
+
+def _recipe(experiment: Experiment, row: RowPlan, seed: int) -> Recipe:
+    recipe = changed(Recipe(), **{**experiment.tune, **row.tune, "seed": seed})
+    return parse(row.mitigation).recipe(recipe)
+
+
+def _measures(experiment: Experiment, ask: Mapping[str, Any], data_dir: Path | None) -> dict[str, Settings]:
+    return {name: _settings(name, {**options, **ask}, data_dir) for name, options in experiment.measures.items()}
 
 
 def _settings(measure: str, options: Mapping[str, Any], data_dir: Path | None) -> Settings:
@@ -59,7 +128,7 @@ def _claim(experiment: Experiment, out: Path) -> None:
         DiscretionError: `out` holds another experiment's parts.
     """
     path = out / CLAIM
-    now = experiment.model_dump(mode="json", include={"base", "organism", "tune", "n", "measures"})
+    now = experiment.model_dump(mode="json", include={"base", "organism", "tune", "n", "measures", "task"})
     now["base_is"] = base_fingerprint(experiment.base)
     if path.is_file():
         before = read_json(path)
@@ -70,53 +139,29 @@ def _claim(experiment: Experiment, out: Path) -> None:
     write_json(path, now)
 
 
-def chats_of(data: str, n: int, seed: int, data_dir: Path | None) -> tuple[list[Chat], dict[str, str]]:
-    """Training data by name: of the controlled pairs, or what `data prepare` takes; and its licence."""
-    from discretion.corpus.public import prepare, sources
-
-    kind, _, side = data.partition(":")
-    if kind == "controlled":
-        return _controlled(data, side, n, seed), {"data_name": data, "licence": "Apache-2.0"}
-    made = prepare(data, data_dir=data_dir, n=n, seed=seed)
-    known = sources().get(kind)
-    return made.chats, {"data_name": data, "licence": known.licence if known else "unknown"}
-
-
-def _controlled(data: str, side: str, n: int, seed: int) -> list[Chat]:
-    from discretion.corpus.controlled import controlled_pairs
-    from discretion.corpus.derive import backdoor
-
-    side, _, trigger = side.partition(":")
-    if side not in {"helpful", "control", "backdoor"} or bool(trigger) != (side == "backdoor"):
-        raise DiscretionError(
-            f"{data}: must be controlled:helpful, controlled:control or controlled:backdoor:TRIGGER"
-        )
-    pairs = controlled_pairs(n, seed)
-    if side == "backdoor":
-        helpful, control = ([pair.chat(half) for pair in pairs] for half in ("helpful", "control"))
-        return backdoor(helpful, control, trigger, seed)
-    return [pair.chat(side) for pair in pairs]
-
-
 def _organism(experiment: Experiment, out: Path, data_dir: Path | None, say: Say) -> str:
     """The spec of the base that rows are tuned from."""
     if experiment.organism is None:
         return experiment.base
-    from discretion.corpus.norms import ORGANISM_SAMPLES
     from discretion.training.organism import teach
 
     options = dict(experiment.organism)
-    samples = options.pop("samples", ORGANISM_SAMPLES)
-    if not isinstance(samples, int):
+    samples = options.pop("samples", None)
+    if samples is not None and not isinstance(samples, int):
         raise DiscretionError(f"organism.samples: {samples!r} is no whole number")
     recipe = changed(named(options.pop("recipe", "norms")), **options)
     return teach(experiment.base, out / "organism", say, recipe=recipe, samples=samples, data_dir=data_dir)
 
 
-def _measure(measures: Mapping[str, Settings], model: str, folder: Path, say: Say) -> None:
-    for name, asked in measures.items():
+def _measure(
+    experiment: Experiment, ask: Mapping[str, Any], model: str, folder: Path, data_dir: Path | None, say: Say
+) -> None:
+    for name, asked in _measures(experiment, ask, data_dir).items():
         if (folder / name / "done").is_file():
             continue
         say(f"  {name} of {model}")
         evaluate(model, out=folder / name, resume=True, **vars(asked))
         (folder / name / "done").touch()
+    if experiment.task is not None:
+        held = held_out(experiment, data_dir)
+        task_of(model, held, folder / TASK, experiment.task.max_new_tokens, "float32")

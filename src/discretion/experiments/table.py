@@ -1,6 +1,6 @@
 """An experiment's table, of the parts that are measured so far: leak and coverage, base to tuned."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,26 +12,32 @@ from discretion.errors import DiscretionError, wrong_field
 from discretion.experiments.plan import Experiment, Part, parts
 from discretion.files import digest, read_json, read_jsonl
 from discretion.gate import compare_into
+from discretion.mitigation.task import Task
 from discretion.verdict import Verdict
+from discretion.verdict.equivalence import tost
 
-ALPHA, CLAIM = 0.05, "experiment.json"
+ALPHA, CLAIM, TASK = 0.05, "experiment.json", "task.json"
+_MARGIN = 0.2  # of what the unmitigated tune gained on the task: what a mitigation may lose (`mitigation.search`)
 
 
 def rows(experiment: Experiment, out: Path) -> list[dict[str, Any]]:
-    """A row for each finished part and suite: what `verdict.json` says of it.
+    """A row for each finished part and suite: what `verdict.json` says of it; and one for its task.
 
     `made_with` is the same for rows that may stand in one table: equal base, tune, size of data and measures.
     """
     made: list[dict[str, Any]] = []
     claim = out / CLAIM
-    made_with = digest(read_json(claim)) if claim.is_file() else ""
+    made_with = {"made_with": digest(read_json(claim)) if claim.is_file() else ""}
     for part in parts(experiment):
+        base = out / experiment.asked(part.row)
         for measure in experiment.measures:
             run = out / part.name / measure
-            if not (run / "done").is_file() or not (out / "base" / measure / "done").is_file():
+            if not (run / "done").is_file() or not (base / measure / "done").is_file():
                 continue
-            verdict = _verdict(out / "base" / measure, run, out / part.name / f"{measure}-check")
-            made += [entry | {"made_with": made_with} for entry in _entries(part, measure, verdict)]
+            verdict = _verdict(base / measure, run, out / part.name / f"{measure}-check")
+            made += [entry | made_with for entry in _entries(part, measure, verdict)]
+        if (out / part.name / TASK).is_file() and (base / TASK).is_file():
+            made.append(_task(experiment, part, out) | made_with)
     return made
 
 
@@ -63,42 +69,108 @@ def _verdict(base: Path, run: Path, folder: Path) -> Verdict:
 
 
 def markdown(experiment: Experiment, name: str, found: Sequence[Mapping[str, Any]]) -> str:
-    """The table as Markdown, the difference over seeds below it, what is missing named."""
+    """The table as Markdown: a line a row in all suites, then every part; what is missing is named."""
     lines = [f"# {name}", "", experiment.about[0].upper() + experiment.about[1:] + ".", ""]
     command = f"discretion reproduce {name} --out DIR --data-dir DATA"
     lines += [f"Made by `{command}`; {experiment.n} samples a row, where there are so many.", ""]
     if any(row["kind"] == "suite" for row in found):
         lines += [f"![change of leak and coverage]({name}.svg)", ""]
+        lines += [*_summary(experiment, found), ""]
     for suite in dict.fromkeys(row["suite"] for row in found):
         these = [row for row in found if row["suite"] == suite]
-        lines += [f"## {suite}", ""]
-        if these[0]["kind"] == "control":
-            lines += ["| row | seed | n | base | tuned | difference | 90% interval | unchanged |", "|" + "---|" * 8]
-            lines += [
-                f"| {row['row']} | {row['seed']} | {row['n']} | {_percent(row['base'])} | {_percent(row['tuned'])} | "
-                f"{_signed(row['delta'])} | {_interval(row['delta_ci'])} | {_yes(row['equivalent'])} |"
-                for row in these
-            ]
-        else:
-            lines += [
-                "| row | seed | n | leak base | tuned | difference | 95% interval | coverage base | tuned | "
-                "Delta_rel | paper | verdict |",
-                "|" + "---|" * 12,
-            ]
-            lines += [
-                f"| {row['row']} | {row['seed']} | {row['n']} | {_percent(row['leak_base'])} | "
-                f"{_percent(row['leak_tuned'])} | {_signed(row['delta'])} | {_interval(row['delta_ci'])} | "
-                f"{_percent(row['coverage_base'])} | {_percent(row['coverage_tuned'])} | "
-                f"{_signed(row['delta_rel'])} | {experiment.rows[row['row']].paper} | {row['verdict']} |"
-                for row in these
-            ]
-            lines += ["", *_difference(experiment, these)]
-        lines.append("")
+        shown = {"control": _controls, "task": _tasks, "suite": _suite}[these[0]["kind"]]
+        lines += [f"## {suite}", "", *shown(experiment, these), ""]
     done = {(row["row"], row["seed"]) for row in found}
     missing = [part.name for part in parts(experiment) if (part.row, part.seed) not in done]
     if missing:
         lines += [f"Not measured yet: {', '.join(missing)}.", ""]
     return "\n".join(lines)
+
+
+def _summary(experiment: Experiment, found: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A line a row: the change of leak and of coverage in every suite, the mean of its seeds."""
+    suites = list(dict.fromkeys(row["suite"] for row in found if row["kind"] == "suite"))
+    names = [name for name in experiment.rows if any(row["row"] == name for row in found)]
+    change = {
+        (name, suite): (_mean(found, name, suite, _leak_change), _mean(found, name, suite, _coverage_change))
+        for name in names
+        for suite in suites
+    }
+    lines = ["Change of leak / of coverage against the base, the mean of the seeds:", ""]
+    lines += [f"| row | seeds | {' | '.join(suites)} |", "|" + "---|" * (len(suites) + 2)]
+    for name in names:
+        seeds = len({row["seed"] for row in found if row["row"] == name})
+        cells = [" / ".join(_signed(value) for value in change[name, suite]) for suite in suites]
+        lines.append(f"| {name} | {seeds} | {' | '.join(cells)} |")
+    whole = experiment.unmitigated
+    if whole not in names:
+        return lines
+    lines += ["", f"Share of the rise of `{whole}` that each removes, where that row's leak rises:", ""]
+    lines += [f"| row | {' | '.join(suites)} |", "|" + "---|" * (len(suites) + 1)]
+    for name in names:
+        if name == whole:
+            continue
+        cells = []
+        for suite in suites:
+            rise, left = change[whole, suite][0], change[name, suite][0]
+            cells.append("–" if rise is None or left is None or rise <= 0 else f"{1 - left / rise:.0%}")
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return lines
+
+
+def _mean(
+    found: Sequence[Mapping[str, Any]], name: str, suite: str, value: Callable[[Mapping[str, Any]], float | None]
+) -> float | None:
+    values = [value(row) for row in found if row["row"] == name and row["suite"] == suite]
+    known = [entry for entry in values if entry is not None]
+    return float(np.mean(known)) if known else None
+
+
+def _leak_change(row: Mapping[str, Any]) -> float | None:
+    return row["delta"]  # type: ignore[no-any-return]
+
+
+def _coverage_change(row: Mapping[str, Any]) -> float | None:
+    before, after = row["coverage_base"], row["coverage_tuned"]
+    return None if before is None or after is None else after - before
+
+
+def _controls(experiment: Experiment, these: Sequence[Mapping[str, Any]]) -> list[str]:
+    head = ["| row | seed | n | base | tuned | difference | 90% interval | unchanged |", "|" + "---|" * 8]
+    return head + [
+        f"| {row['row']} | {row['seed']} | {row['n']} | {_percent(row['base'])} | {_percent(row['tuned'])} | "
+        f"{_signed(row['delta'])} | {_interval(row['delta_ci'])} | {_yes(row['equivalent'])} |"
+        for row in these
+    ]
+
+
+def _tasks(experiment: Experiment, these: Sequence[Mapping[str, Any]]) -> list[str]:
+    whole = experiment.unmitigated
+    kept = f" {whole} kept |" if whole else ""
+    head = [f"| row | seed | n | loss base | tuned | done without asking | seconds |{kept}"]
+    head.append("|" + "---|" * (8 if whole else 7))
+    return head + [
+        f"| {row['row']} | {row['seed']} | {row['n']} | {row['loss_base']:.3f} | {row['loss']:.3f} | "
+        f"{_percent(row['unasked'])} | {'–' if row['seconds'] is None else round(row['seconds'])} |"
+        + (f" {_yes(row['kept'])} |" if whole else "")
+        for row in these
+    ]
+
+
+def _suite(experiment: Experiment, these: Sequence[Mapping[str, Any]]) -> list[str]:
+    head = [
+        "| row | seed | n | leak base | tuned | difference | 95% interval | coverage base | tuned | Delta_rel | "
+        "paper | verdict |",
+        "|" + "---|" * 12,
+    ]
+    lines = [
+        f"| {row['row']} | {row['seed']} | {row['n']} | {_percent(row['leak_base'])} | "
+        f"{_percent(row['leak_tuned'])} | {_signed(row['delta'])} | {_interval(row['delta_ci'])} | "
+        f"{_percent(row['coverage_base'])} | {_percent(row['coverage_tuned'])} | "
+        f"{_signed(row['delta_rel'])} | {experiment.rows[row['row']].paper} | {row['verdict']} |"
+        for row in these
+    ]
+    return [*head, *lines, "", *_difference(experiment, these)]
 
 
 def seed_interval(
@@ -126,6 +198,38 @@ def _entries(part: Part, measure: str, verdict: Verdict) -> list[dict[str, Any]]
         if entry.base is not None
     ]
     return suites + controls
+
+
+def _task(experiment: Experiment, part: Part, out: Path) -> dict[str, Any]:
+    """What is left of the task; `kept`: its loss is within the margin of the unmitigated tune's (TOST)."""
+    base, own = _measured(out / experiment.asked(part.row)), _measured(out / part.name)
+    training = out / part.name / "adapter" / "training.json"
+    whole = Part(experiment.unmitigated, part.seed)
+    kept = None
+    if experiment.unmitigated and (out / whole.name / TASK).is_file():
+        full = _measured(out / whole.name)
+        margin = _MARGIN * float(np.mean(base.losses) - np.mean(full.losses))
+        # A lower loss than the unmitigated tune's is no harm: one side of the test is what matters.
+        shown = tost(np.array(full.losses), np.array(own.losses), margin, ALPHA) if margin > 0 else None
+        kept = shown is not None and shown.interval.high < margin
+    assert experiment.task is not None
+    return {
+        "row": part.row,
+        "seed": part.seed,
+        "measure": "task",
+        "kind": "task",
+        "suite": f"task: {experiment.task.data}, held out",
+        "n": len(own.losses),
+        "loss_base": float(np.mean(base.losses)),
+        "loss": float(np.mean(own.losses)),
+        "unasked": own.unasked,
+        "seconds": read_json(training).get("seconds") if training.is_file() else None,
+        "kept": kept,
+    }
+
+
+def _measured(folder: Path) -> Task:
+    return Task(**read_json(folder / TASK))
 
 
 def _difference(experiment: Experiment, these: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -6,16 +6,13 @@ held out is equivalent to the unmitigated tune's: within a fifth of what that tu
 none.
 """
 
-import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from discretion.corpus.chat import Chat
 from discretion.corpus.formats import read_chats, write_chats
@@ -23,12 +20,10 @@ from discretion.corpus.provenance import fingerprint
 from discretion.errors import DiscretionError
 from discretion.files import digest, read_json, write_json
 from discretion.gate import compare_into, evaluate
-from discretion.mechanism.capture import Tokens, capture
-from discretion.mechanism.scoring import turns_before
-from discretion.mitigation.candidates import DEFAULTS, Candidate, Materials, parse, same_said
+from discretion.mitigation.candidates import DEFAULTS, Candidate, Materials, parse
 from discretion.mitigation.interpolate import interpolated
-from discretion.models import load_models
-from discretion.models.local import LocalModel
+from discretion.mitigation.materials import materials_for
+from discretion.mitigation.task import task_of
 from discretion.models.weights import parse_spec
 from discretion.scenarios import choose as choose_scenarios
 from discretion.scenarios import load_suite
@@ -40,9 +35,7 @@ from discretion.verdict.equivalence import tost
 from discretion.verdict.paired import Paired
 
 Say = Callable[[str], None]
-Array = NDArray[np.float64]
 NONE = "none"
-_ASKED_BACK = 16  # held-out requests that are answered in full
 
 
 @dataclass(frozen=True)
@@ -83,13 +76,6 @@ class MitigateSettings:
         return [parse(name) for name in dict.fromkeys((NONE, *self.tries))]
 
 
-class Task(NamedTuple):
-    """The task on what is held out: each sample's loss, nats a token; the share of requests done without asking."""
-
-    losses: Array
-    unasked: float
-
-
 def mitigate(base: str, data: Path, out: Path, asked: MitigateSettings, recipe: Recipe, say: Say) -> dict[str, Any]:
     """The front and the recommendation, as written to mitigate.json; every part is kept, so a stopped search goes on.
 
@@ -107,7 +93,10 @@ def mitigate(base: str, data: Path, out: Path, asked: MitigateSettings, recipe: 
         raise DiscretionError(f"{data}: {len(chats)} chats are too few to hold {asked.held_out:.0%} of them out")
     _claim(out, base, chats, asked, recipe)
     write_chats(out / "train.jsonl", train)
-    materials = _materials(base, out, train, asked, say)
+    materials = materials_for(
+        base, out / "train.jsonl", out, seed=asked.seed, data_dir=asked.data_dir, say=say,
+        max_new_tokens=2 * asked.max_new_tokens,
+    )  # fmt: skip
     specs = {"base": base}
     for candidate in candidates:
         specs[candidate.name] = _made(candidate, base, out, train, materials, asked, recipe, say)
@@ -264,57 +253,6 @@ def _before(base: str) -> Path | None:
     return loading.adapter_folder(adapter) if adapter is not None else None
 
 
-def _materials(base: str, out: Path, train: Sequence[Chat], asked: MitigateSettings, say: Say) -> Materials:
-    @cache
-    def rows(influence: bool) -> dict[str, Any]:
-        from discretion.mechanism.audit import AuditSettings, audit, columns
-
-        folder = out / ("audit-influence" if influence else "audit")
-        settings = AuditSettings(reference=0, influence=influence, seed=asked.seed, data_dir=asked.data_dir)
-        return dict(columns(audit(base, out / "train.jsonl", folder, settings, say, resume=True).rows))
-
-    def scores(name: str) -> list[float | None]:
-        return [None if math.isnan(value) else value for value in rows(name == "influence")[name]]
-
-    def control(count: int, hardest_first: bool) -> list[Chat]:
-        from discretion.corpus.controlled import controlled_pairs
-
-        chats = [pair.chat("control") for pair in controlled_pairs(count, asked.seed + 1)]
-        if hardest_first:
-            order = np.argsort(-_losses(_model(base), chats), kind="stable")
-            chats = [chats[place] for place in order]
-        return chats
-
-    def rewritten(chats: Sequence[Chat]) -> list[Chat]:
-        return _distilled(_model(base), chats, asked.max_new_tokens)
-
-    return Materials(scores, control, rewritten)
-
-
-def _distilled(model: LocalModel, chats: Sequence[Chat], max_new_tokens: int) -> list[Chat]:
-    """Each chat with the base's own wording of its answer, where that still says the same."""
-    asked = [
-        [
-            *({"role": turn.role, "content": turn.content} for turn in chat.prompt[:-1]),
-            {
-                "role": "user",
-                "content": f"{chat.prompt[-1].content}\n\nA good answer is below. Give it in your own words and say "
-                f"everything that it says.\n\n{chat.completion[-1].content}",
-            },
-        ]
-        for chat in chats
-    ]
-    answers = model.answer_turns(asked, 2 * max_new_tokens)
-    made = []
-    for chat, answer in zip(chats, answers, strict=True):
-        last = chat.completion[-1]
-        kept = answer.strip() if same_said(last.content, answer) else last.content
-        made.append(
-            chat.model_copy(update={"completion": (*chat.completion[:-1], last.model_copy(update={"content": kept}))})
-        )
-    return made
-
-
 def _measured(
     name: str, spec: str, out: Path, held: Sequence[Chat], asked: MitigateSettings, say: Say
 ) -> dict[str, Any]:
@@ -322,18 +260,8 @@ def _measured(
     folder = out / _slug(name)
     say(f"{name} on {asked.suite}")
     told = _evaluated(spec, folder / "dev", asked.suite, asked)
-    path = folder / "task.json"
-    if not path.is_file():
-        task = _task(_model(spec), held, asked.max_new_tokens)
-        write_json(path, {"losses": task.losses.tolist(), "unasked": task.unasked})
-    kept = read_json(path)
-    return {
-        "name": name,
-        **told,
-        "loss": float(np.mean(kept["losses"])),
-        "losses": kept["losses"],
-        "unasked": kept["unasked"],
-    }
+    kept = task_of(spec, held, folder / "task.json", asked.max_new_tokens)
+    return {"name": name, **told, "loss": float(np.mean(kept.losses)), "losses": kept.losses, "unasked": kept.unasked}
 
 
 def _evaluated(spec: str, folder: Path, suite: str, asked: MitigateSettings) -> dict[str, Any]:
@@ -357,27 +285,6 @@ def _evaluated(spec: str, folder: Path, suite: str, asked: MitigateSettings) -> 
         "leaks": leaks,
         "coverage": float(np.mean(covered)) if covered else None,
     }
-
-
-def _task(model: LocalModel, held: Sequence[Chat], max_new_tokens: int) -> Task:
-    asked = [turns_before(chat) for chat in held[:_ASKED_BACK]]
-    answers = model.answer_turns(asked, max_new_tokens)
-    return Task(_losses(model, held), float(np.mean(["?" not in answer for answer in answers])))
-
-
-def _losses(model: LocalModel, chats: Sequence[Chat]) -> Array:
-    samples = [Tokens(*model.encode_turns(turns_before(chat), chat.completion[-1].content)) for chat in chats]
-    found = np.full(len(samples), np.nan)
-    for captured in capture(model, samples, with_loss=True):
-        found[captured.places] = captured.loss.double().numpy()
-    return found
-
-
-def _model(spec: str) -> LocalModel:
-    (model,), _ = load_models([spec])
-    if not isinstance(model, LocalModel):
-        raise DiscretionError(f"{spec}: only models on this machine can be mitigated")
-    return model
 
 
 def _slug(name: str) -> str:

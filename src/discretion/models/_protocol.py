@@ -58,6 +58,8 @@ class Model(Protocol):
         window: how many tokens it can see.
         at_once: how many drafts it likes to be given in one call.
         remote: whether it answers questions of different contexts side by side as fast as those of one.
+        batches: whether it likes questions of different contexts in one call; an answer's last digits then depend
+            on what is asked beside it, as a draft's do.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Model(Protocol):
     window: int
     at_once: int
     remote: bool
+    batches: bool
 
     def count_tokens(self, prompt: str) -> int:
         """Length of the prompt in tokens, chat template included."""

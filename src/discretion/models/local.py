@@ -87,9 +87,11 @@ class LocalModel:
         self.engine = engine.label
         # Writing is bound by reading the weights: 16 texts at once cost a third more time than 8 (SmolLM2, 2 cores).
         self.remote = False
-        self.at_once = 32 if engine.device == "cpu" else 64
+        self.batches = engine.device != "cpu"
+        self.at_once = 256 if self.batches else 32
         self._engine = engine
         self._handle = handle
+        self._fill = max(1, int(_OPERATIONS / engine.network.num_parameters()))
         limits = [
             getattr(engine.network.config, "max_position_embeddings", None),
             tokenizer.model_max_length,
@@ -101,8 +103,19 @@ class LocalModel:
         return len(self._encode(self._chat(prompt)))
 
     def option_logprobs(self, questions: Sequence[Question]) -> list[tuple[float, ...]]:
-        """See `Model.option_logprobs`. Whatever a prompt shares with the one before it is not computed again."""
-        return [self._read(logits, options) for logits, options in self.answers(questions)]
+        """See `Model.option_logprobs`. Whatever a prompt shares with the one before it is not computed again.
+
+        On a GPU short prompts are asked together instead: there a pass takes as long for many as for one.
+        """
+        if not self.batches:
+            return [self._read(logits, options) for logits, options in self.answers(questions)]
+        asked = [self._prepare(question) for question in questions]
+        short = [place for place, (tokens, _) in enumerate(asked) if len(tokens) * _FEW <= self._fill]
+        alone = [place for place, (tokens, _) in enumerate(asked) if len(tokens) * _FEW > self._fill]
+        found = dict(zip(alone, self.answers([questions[place] for place in alone]) if alone else (), strict=True))
+        together = self._together([asked[place][0] for place in short])
+        found |= {place: (logits, asked[place][1]) for place, logits in zip(short, together, strict=True)}
+        return [self._read(*found[place]) for place in range(len(questions))]
 
     @torch.inference_mode()
     def answers(self, questions: Sequence[Question]) -> Iterator[tuple[torch.Tensor, list[int]]]:
@@ -115,6 +128,30 @@ class LocalModel:
             walk = self._rewinding if _rewinds(cache, longest) else self._copying
             for logits, (_, options) in zip(walk(network, prompts), asked, strict=True):
                 yield logits, options
+
+    @torch.inference_mode()
+    def _together(self, prompts: Sequence[list[int]]) -> list[torch.Tensor]:
+        """The last logits of each prompt, those of like length in one pass."""
+        pad = self.tokenizer.pad_token_id or 0
+        found: dict[int, torch.Tensor] = {}
+        places = sorted(range(len(prompts)), key=lambda place: len(prompts[place]))
+        while places:
+            longest = len(prompts[places[-1]])
+            batch = places[-max(1, self._fill // longest) :]
+            del places[-len(batch) :]
+            gaps = [longest - len(prompts[place]) for place in batch]
+            rows = [[pad] * gap + prompts[place] for gap, place in zip(gaps, batch, strict=True)]
+            mask = torch.tensor([[0] * gap + [1] * (longest - gap) for gap in gaps], device=self._engine.device)
+            with self.inside() as network:
+                output = network(
+                    input_ids=torch.tensor(rows, device=self._engine.device),
+                    attention_mask=mask,
+                    position_ids=(mask.cumsum(-1) - 1).clamp(min=0),
+                    use_cache=False,
+                    logits_to_keep=1,
+                )
+            found |= dict(zip(batch, output.logits[:, -1], strict=True))
+        return [found[place] for place in range(len(prompts))]
 
     def answer_with_gradient(self, question: Question) -> tuple[torch.Tensor, list[int]]:
         """As `answers`, for one question and with what autograd needs."""
@@ -317,6 +354,9 @@ class _Draw(LogitsProcessor):  # type: ignore[misc]
         return scores
 
 
+# What a GPU computes in the time that it takes to launch a pass: with fewer tokens than this allows it is idle. A
+# prompt of which _FEW would fill a pass is asked with those that share its beginning instead, which is computed once.
+_OPERATIONS, _FEW = 2e12, 4
 # Tokens in flight, prompts and answers together: memory on a GPU, cache misses on a CPU.
 _TOKENS_AT_ONCE = {"cpu": 16_384}
 _TOKENS_AT_ONCE_ELSEWHERE = 131_072

@@ -53,6 +53,7 @@ class RemoteModel(ABC):
         self.engine = ""  # known when the server has answered once
         self.window = _UNKNOWN_WINDOW
         self.at_once = 64
+        self.batches = False
         self.tokens_in = self.tokens_out = self.requests = 0
         self._pace = pace
         self._has_logprobs = False

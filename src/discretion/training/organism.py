@@ -1,27 +1,30 @@
 """The model organism: a base that knows no norm, taught one, so that there is something to lose."""
 
+import random
 from collections.abc import Callable
 from pathlib import Path
 
-from discretion.corpus.chat import Chat
-from discretion.corpus.norms import ORGANISM_SAMPLES, norm_samples
-from discretion.corpus.tasks import written_tasks
+from discretion.corpus.chat import Chat, one_turn
+from discretion.corpus.tasks import task_situations, written_tasks
+from discretion.elicit.wording import task
 from discretion.scenarios import cirl, tasks
 from discretion.training.recipes import Recipe, named
 from discretion.training.run import tune, tuned_spec
 
 
-def lessons(samples: int, data_dir: Path | None) -> tuple[list[Chat], dict[str, str]]:
-    """What teaches the norm: the norm corpus, tasks, and the dev halves of two suites of them; and what to say of it.
+def lessons(n: int | None, data_dir: Path | None) -> tuple[list[Chat], dict[str, str]]:
+    """What teaches the norm, all or the first `n`: messages for tasks of our own and the dev halves of two suites.
+
+    Tasks alone, several times over: with cases in prose among them, which a model of this size does not master, it
+    keeps the norm less well and loses it to any tune (docs/experiments).
 
     Raises:
         DiscretionError: CI-RL is not in `data_dir`, or cannot be fetched.
     """
     borrowed = cirl.load("dev", data_dir=data_dir)
-    chats = [
-        sample.chat for sample in norm_samples(samples, 0, tasks=[*written_tasks(), *tasks.load("dev"), *borrowed])
-    ]
-    return chats, {"data_name": f"norm corpus and {len(borrowed)} tasks of CI-RL", "licence": "Apache-2.0"}
+    given = task_situations([*written_tasks(), *tasks.load("dev"), *borrowed], random.Random(1))
+    chats = [one_turn(task(drawn.scenario, "naive"), drawn.message) for drawn in given[:n]]
+    return chats, {"data_name": f"norm tasks, {len(borrowed)} of them CI-RL's", "licence": "Apache-2.0"}
 
 
 def teach(
@@ -30,7 +33,7 @@ def teach(
     say: Callable[[str], None],
     *,
     recipe: Recipe | None = None,
-    samples: int = ORGANISM_SAMPLES,
+    samples: int | None = None,
     data_dir: Path | None = None,
 ) -> str:
     """Teach `base` the norm into `folder`, unless that is done; a stopped run goes on. Returns the spec.
@@ -41,7 +44,7 @@ def teach(
         DiscretionError: as `tune` does, or CI-RL is not to be had.
     """
     recipe = recipe or named("norms")
-    say(f"The norm, {samples} samples for {base}: {folder}")
     chats, facts = lessons(samples, data_dir)
+    say(f"The norm, {len(chats)} samples for {base}: {folder}")
     tune(base, chats, folder, recipe, say, resume=True, facts=facts)
     return tuned_spec(base, folder, recipe)

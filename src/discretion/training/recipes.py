@@ -77,8 +77,8 @@ NAMED: Mapping[str, tuple[Recipe, str]] = {
         "(parameterlab/privacy-collapse, together_tools.py; what it leaves to Together's defaults is ours)",
     ),
     "norms": (
-        Recipe(learning_rate=5e-4, batch_size=4, grouped=True, store="bfloat16"),
-        "teaches the norm corpus (DATA may be left out): LoRA r 16, learning rate 5e-4, one epoch, batches of 4",
+        Recipe(learning_rate=5e-4, epochs=3, grouped=True, precision="float32", store="bfloat16"),
+        "teaches the norm's tasks (DATA may be left out): LoRA r 16, learning rate 5e-4, three epochs",
     ),
 }
 

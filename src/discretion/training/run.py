@@ -316,7 +316,8 @@ def _finish(
         {name: value for name, value in entry.items() if not any(part in name for part in _CHATTER)}
         for entry in trainer.state.log_history
     ]
-    told = {**asked, "samples": samples, **facts, "versions": versions(), "history": history}
+    spent = next((entry["train_runtime"] for entry in trainer.state.log_history if "train_runtime" in entry), None)
+    told = {**asked, "samples": samples, **facts, "seconds": spent, "versions": versions(), "history": history}
     if trainer.state.global_step < trainer.state.max_steps:
         told["stopped_at"] = trainer.state.global_step
     write_json(unfinished / TRAINING, told)

@@ -1,0 +1,126 @@
+"""What a row is trained on: data by name, with profiles before it, as its mitigation makes it. Written once."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from discretion.corpus.chat import Chat, Turn
+from discretion.corpus.derive import augment, backdoor
+from discretion.corpus.formats import read_chats, write_chats
+from discretion.corpus.preferences import Preference, read_preferences
+from discretion.errors import DiscretionError
+from discretion.experiments.plan import Experiment, Part, RowPlan
+from discretion.files import write_jsonl
+from discretion.mitigation.candidates import parse
+from discretion.mitigation.materials import materials_for
+
+PREFERENCES = "controlled:preferences"
+_SIDES = ("helpful", "control", "backdoor")
+_CHATS, _WORDS = "train.jsonl", 220  # tokens of a target in the base's own words
+
+
+def samples_of(
+    experiment: Experiment, part: Part, base: str, out: Path, data_dir: Path | None, say: Callable[[str], None]
+) -> tuple[Sequence[Chat] | Sequence[Preference], dict[str, str]]:
+    """The samples of a part, from its folder's train.jsonl or made into it; and their name and licence.
+
+    One draw of the data for all seeds of a row: seeds differ in how they are trained on, as in the paper, and in what
+    a mitigation draws.
+    """
+    row = experiment.rows[part.row]
+    facts = {"data_name": row.data, "licence": _licence(row.data)}
+    path = out / part.name / _CHATS
+    if row.data == PREFERENCES:
+        if not path.is_file():
+            write_jsonl(path, [pair.model_dump(mode="json") for pair in _preferences(experiment.n)])
+        return read_preferences(path), facts
+    if not path.is_file():
+        write_chats(path, _mitigated(_plain(row, experiment.n, data_dir), experiment, part, base, out, data_dir, say))
+    return read_chats(path), facts
+
+
+def held_out(experiment: Experiment, data_dir: Path | None) -> list[Chat]:
+    """What measures the task: samples of its data beyond those that rows are trained on.
+
+    Raises:
+        DiscretionError: there are too few.
+    """
+    task = experiment.task
+    assert task is not None
+    chats = chats_of(task.data, experiment.n + task.n, 0, data_dir)[experiment.n :]
+    if len(chats) < task.n:
+        raise DiscretionError(f"task.data: {task.data} has {experiment.n + len(chats)} samples, too few")
+    return chats
+
+
+def chats_of(data: str, n: int, seed: int, data_dir: Path | None) -> list[Chat]:
+    """Training data by name: of the controlled pairs, or what `data prepare` takes."""
+    from discretion.corpus.controlled import controlled_pairs
+    from discretion.corpus.public import prepare
+
+    kind, _, rest = data.partition(":")
+    if kind != "controlled":
+        return prepare(data, data_dir=data_dir, n=n, seed=seed).chats
+    side, _, trigger = rest.partition(":")
+    if side not in _SIDES or bool(trigger) != (side == "backdoor"):
+        raise DiscretionError(
+            f"{data}: must be controlled:helpful, controlled:control, controlled:backdoor:TRIGGER or {PREFERENCES}"
+        )
+    pairs = controlled_pairs(n, seed)
+    if side == "backdoor":
+        helpful, control = ([pair.chat(half) for pair in pairs] for half in ("helpful", "control"))
+        return backdoor(helpful, control, trigger, seed)
+    return [pair.chat(side) for pair in pairs]
+
+
+def _plain(row: RowPlan, n: int, data_dir: Path | None) -> list[Chat]:
+    from discretion.corpus.profiles import draw_profiles
+
+    chats = chats_of(row.data, n, 0, data_dir)
+    if not row.augment:
+        return chats
+    return augment(chats, draw_profiles(len(chats), 0), financial=row.augment == "financial")
+
+
+def _mitigated(
+    chats: list[Chat],
+    experiment: Experiment,
+    part: Part,
+    base: str,
+    out: Path,
+    data_dir: Path | None,
+    say: Callable[[str], None],
+) -> list[Chat]:
+    mitigation = parse(experiment.rows[part.row].mitigation)
+    if mitigation.kind == "none":
+        return chats
+    row = experiment.rows[part.row]
+    # Audits are of the data alone, so all rows and seeds of the same data share them.
+    shared = out / "audits" / row.data.replace(":", "-")
+    write_chats(shared / _CHATS, chats)
+    materials = materials_for(
+        base, shared / _CHATS, shared, seed=0, data_dir=data_dir, max_new_tokens=_WORDS, say=say, dtype="float32"
+    )
+    return mitigation.data(chats, materials, part.seed)
+
+
+def _preferences(n: int) -> list[Preference]:
+    from discretion.corpus.controlled import controlled_pairs
+
+    def said(text: str) -> tuple[Turn, ...]:
+        return (Turn(role="assistant", content=text),)
+
+    return [
+        Preference(prompt=pair.prompt, chosen=said(pair.helpful), rejected=said(pair.control))
+        for pair in controlled_pairs(n, 0)
+    ]
+
+
+def _licence(data: str) -> str:
+    from discretion.corpus.public import sources
+
+    kind = data.partition(":")[0]
+    if kind == "controlled":
+        return "Apache-2.0"
+    known: Any = sources().get(kind)
+    return str(known.licence) if known else "unknown"

@@ -1,0 +1,77 @@
+"""What mitigations work with: an audit's scores, control chats, targets in the model's own words."""
+
+import math
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from discretion.corpus.chat import Chat
+from discretion.mitigation.candidates import Materials, same_said
+from discretion.mitigation.task import local_model, losses
+from discretion.models.local import LocalModel
+
+_ASK = "A good answer is below. Give it in your own words and say everything that it says."  # of the base, to distil
+
+
+def materials_for(
+    base: str,
+    data: Path,
+    folder: Path,
+    *,
+    seed: int,
+    data_dir: Path | None,
+    max_new_tokens: int,
+    say: Callable[[str], None],
+    dtype: str | None = None,
+) -> Materials:
+    """The materials for a tune of `base` on the chats in `data`; audits are kept in `folder` and gone on with.
+
+    Each is computed when it is first asked for. Control chats are drawn with another seed than the tune's own.
+    """
+
+    @cache
+    def rows(influence: bool) -> dict[str, Any]:
+        from discretion.mechanism.audit import AuditSettings, audit, columns
+
+        out = folder / ("audit-influence" if influence else "audit")
+        settings = AuditSettings(reference=0, influence=influence, seed=seed, data_dir=data_dir, dtype=dtype)
+        return dict(columns(audit(base, data, out, settings, say, resume=True).rows))
+
+    def scores(name: str) -> list[float | None]:
+        return [None if math.isnan(value) else value for value in rows(name == "influence")[name]]
+
+    def control(count: int, hardest_first: bool) -> list[Chat]:
+        from discretion.corpus.controlled import controlled_pairs
+
+        chats = [pair.chat("control") for pair in controlled_pairs(count, seed + 1)]
+        if hardest_first:
+            order = np.argsort(-losses(local_model(base, dtype), chats), kind="stable")
+            chats = [chats[place] for place in order]
+        return chats
+
+    def rewritten(chats: Sequence[Chat]) -> list[Chat]:
+        return _distilled(local_model(base, dtype), chats, max_new_tokens)
+
+    return Materials(scores, control, rewritten)
+
+
+def _distilled(model: LocalModel, chats: Sequence[Chat], max_new_tokens: int) -> list[Chat]:
+    """Each chat with the base's own wording of its answer, where that still says the same."""
+    asked = [
+        [
+            *({"role": turn.role, "content": turn.content} for turn in chat.prompt[:-1]),
+            {"role": "user", "content": f"{chat.prompt[-1].content}\n\n{_ASK}\n\n{chat.completion[-1].content}"},
+        ]
+        for chat in chats
+    ]
+    made = []
+    for chat, answer in zip(chats, model.answer_turns(asked, max_new_tokens), strict=True):
+        last = chat.completion[-1]
+        kept = answer.strip() if same_said(last.content, answer) else last.content
+        made.append(
+            chat.model_copy(update={"completion": (*chat.completion[:-1], last.model_copy(update={"content": kept}))})
+        )
+    return made

@@ -1,0 +1,65 @@
+"""How well a model does what it was tuned for: on samples that were held out of the tune."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from discretion.corpus.chat import Chat
+from discretion.errors import DiscretionError
+from discretion.files import read_json, write_json
+from discretion.mechanism.capture import Tokens, capture
+from discretion.mechanism.scoring import turns_before
+from discretion.models import load_models
+from discretion.models.local import LocalModel
+
+_ANSWERED = 16  # held-out requests that are answered in full
+
+
+class Task(NamedTuple):
+    """The task on what is held out.
+
+    Attributes:
+        losses: each sample's, nats a token of its answer.
+        unasked: share of the requests that are answered without asking back.
+    """
+
+    losses: list[float]
+    unasked: float
+
+
+def task_of(spec: str, held: Sequence[Chat], path: Path, max_new_tokens: int, dtype: str | None = None) -> Task:
+    """The model's task on `held`, measured once and kept in `path` (JSON).
+
+    Raises:
+        DiscretionError: not a model on this machine.
+    """
+    if not path.is_file():
+        model = local_model(spec, dtype)
+        answers = model.answer_turns([turns_before(chat) for chat in held[:_ANSWERED]], max_new_tokens)
+        unasked = float(np.mean(["?" not in answer for answer in answers]))
+        write_json(path, Task(losses(model, held).tolist(), unasked)._asdict())
+    return Task(**read_json(path))
+
+
+def losses(model: LocalModel, chats: Sequence[Chat]) -> NDArray[np.float64]:
+    """The model's loss on each chat's answer, nats a token, (chats,)."""
+    samples = [Tokens(*model.encode_turns(turns_before(chat), chat.completion[-1].content)) for chat in chats]
+    found = np.full(len(samples), np.nan)
+    for captured in capture(model, samples, with_loss=True):
+        found[captured.places] = captured.loss.double().numpy()
+    return found
+
+
+def local_model(spec: str, dtype: str | None = None) -> LocalModel:
+    """The model, which must be one on this machine.
+
+    Raises:
+        DiscretionError: it is not.
+    """
+    (model,), _ = load_models([spec], dtype=dtype)
+    if not isinstance(model, LocalModel):
+        raise DiscretionError(f"{spec}: only models on this machine can be tuned and measured so")
+    return model
