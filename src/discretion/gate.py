@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from discretion.controls import plan_controls
+from discretion.corpus.formats import read_chats
 from discretion.elicit import Progress, ask_all
 from discretion.errors import DiscretionError
 from discretion.estimate import Work, estimate, estimate_judge
@@ -208,6 +209,9 @@ def _observe(
     pace = Pace(asked.concurrency, asked.requests_per_minute)
     others = [] if asked.judge in {MATCH, SELF} else [asked.judge]
     loaded, notes = load_models([*names.values(), *others], device=asked.device, dtype=asked.dtype, pace=pace)
+    if asked.examples is not None:
+        tuned = len(names) - 1
+        loaded[tuned] = loaded[tuned].primed(_shown(asked.examples, asked.shots))
     models = loaded[: len(names)]
     judging = _model_judge(asked, models, loaded)
     if judging:
@@ -265,6 +269,14 @@ def _usage(before: Mapping[str, Mapping[str, int]], models: Sequence[Model]) -> 
         known = total.get(model.name, {})
         total[model.name] = {name: known.get(name, 0) + count for name, count in counts.items()}
     return total
+
+
+def _shown(path: Path, shots: int) -> list[list[dict[str, str]]]:
+    """The first chats of a file, as turns."""
+    chats = read_chats(path)
+    if len(chats) < shots:
+        raise DiscretionError(f"--shots {shots}: {path} holds {len(chats)} chats")
+    return [[{"role": turn.role, "content": turn.content} for turn in chat.turns] for chat in chats[:shots]]
 
 
 def _logged(logs: Sequence[str], models: Sequence[Model]) -> list[Record]:

@@ -17,7 +17,11 @@ MATCH, SELF = "match", "self"
 
 @dataclass(frozen=True)
 class Settings:
-    """What is asked and how. See `discretion check --help` for each."""
+    """What is asked and how. See `discretion check --help` for each.
+
+    Attributes:
+        shots: so many chats of `examples` stand before every question to the tuned (or only) model.
+    """
 
     suites: Sequence[str] = ("builtin",)
     elicit: Sequence[str] = ("probe",)
@@ -25,6 +29,8 @@ class Settings:
     protocol: Protocol = "default"
     prompt: PromptStyle = "naive"
     trigger: str | None = None
+    shots: int = 0
+    examples: Path | None = None
     samples: int = 1
     seeds: Sequence[int] = (0,)
     max_new_tokens: int = MAX_NEW_TOKENS
@@ -59,6 +65,8 @@ class Settings:
             raise DiscretionError(f"--prompt {self.prompt}: known are {', '.join(STYLES)}")
         if self.trigger is not None and not self.trigger.strip():
             raise DiscretionError("--trigger: is empty")
+        if self.shots < 0 or bool(self.shots) != (self.examples is not None):
+            raise DiscretionError(f"--shots {self.shots}: so many chats of --examples FILE are shown; give both")
         if self.limit is not None and self.limit < 1:
             raise DiscretionError(f"--limit {self.limit}: must be at least 1")
         if self.samples < 1 or not self.seeds:

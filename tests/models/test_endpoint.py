@@ -132,6 +132,18 @@ def drafts(count):
     return [Draft(f"Write number {index}.", Sampling(50, 0.0, index)) for index in range(count)]
 
 
+def test_examples_are_turns_of_their_own(serve):
+    seen = []
+    model = serve(lambda _, body: seen.append(body["messages"]) or "answer").model()
+    primed = model.primed([[{"role": "user", "content": "Two?"}, {"role": "assistant", "content": "Four."}]])
+    primed.generate(drafts(1))
+    assert [turn["role"] for turn in seen[-1]] == ["user", "assistant", "user"]
+    assert seen[-1][-1]["content"] == "Write number 0."
+    assert primed.count_tokens("x") > model.count_tokens("x")
+    model.generate(drafts(1))
+    assert len(seen[-1]) == 1
+
+
 def test_options_are_read_from_log_probabilities_in_every_spelling(serve):
     model = serve().model()
     ((yes, no),) = model.option_logprobs([QUESTION])

@@ -78,6 +78,26 @@ def test_asked_in_one_pass_as_on_a_gpu_changes_no_answer(family, models_dir, mon
         assert sizes[-1] == together
 
 
+def test_examples_stand_before_every_question(tiny):
+    from transformers import AutoTokenizer
+
+    (model,), _ = load_models([str(tiny)])
+    shown = [[{"role": "user", "content": "Two?"}, {"role": "assistant", "content": "Four."}]]
+    primed = model.primed(shown)
+    chat = AutoTokenizer.from_pretrained(tiny).apply_chat_template(
+        [*shown[0], {"role": "user", "content": "hello"}], add_generation_prompt=True, tokenize=False
+    )
+    assert primed.count_tokens("hello") == len(model._encode(chat)) > model.count_tokens("hello")
+    assert primed.fingerprint != model.fingerprint == load_models([str(tiny)])[0][0].fingerprint
+    assert primed.name == f"{model.name} after 1 examples"
+    greedy = Sampling(6, 0.0, 0)
+    before = write(model, greedy)
+    assert model.primed([]).generate([Draft("hello", greedy)]) == [before]
+    asked = questions(1)
+    assert primed.option_logprobs(asked) != model.option_logprobs(asked)
+    assert write(model, greedy) == before
+
+
 def test_a_full_sliding_window_is_never_wound_back():
     from transformers import AutoConfig, DynamicCache
 

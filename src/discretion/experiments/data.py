@@ -16,7 +16,8 @@ from discretion.mitigation.materials import materials_for
 
 PREFERENCES = "controlled:preferences"
 _SIDES = ("helpful", "control", "backdoor")
-_CHATS, _WORDS = "train.jsonl", 220  # tokens of a target in the base's own words
+CHATS = "train.jsonl"
+_WORDS = 220  # tokens of a target in the base's own words
 
 
 def samples_of(
@@ -29,7 +30,7 @@ def samples_of(
     """
     row = experiment.rows[part.row]
     facts = {"data_name": row.data, "licence": _licence(row.data)}
-    path = out / part.name / _CHATS
+    path = out / part.name / CHATS
     if row.data == PREFERENCES:
         if not path.is_file():
             write_jsonl(path, [pair.model_dump(mode="json") for pair in _preferences(experiment.n)])
@@ -97,9 +98,9 @@ def _mitigated(
     row = experiment.rows[part.row]
     # Audits are of the data alone, so all rows and seeds of the same data share them.
     shared = out / "audits" / row.data.replace(":", "-")
-    write_chats(shared / _CHATS, chats)
+    write_chats(shared / CHATS, chats)
     materials = materials_for(
-        base, shared / _CHATS, shared, seed=0, data_dir=data_dir, max_new_tokens=_WORDS, say=say, dtype="float32"
+        base, shared / CHATS, shared, seed=0, data_dir=data_dir, max_new_tokens=_WORDS, say=say, dtype="float32"
     )
     return mitigation.data(chats, materials, part.seed)
 

@@ -32,6 +32,7 @@ class RowPlan(_Strict):
         after: another row, whose model (of the same seed, or its first) is gone on from instead of the base.
         tune: options of `discretion train` that differ for this row.
         ask: options of `discretion eval` that differ for this row; the base is asked so as well.
+        shots: so many samples of the data are put before every question instead of being trained on.
         paper: the paper's relative change of accuracy, to stand beside ours.
     """
 
@@ -42,6 +43,7 @@ class RowPlan(_Strict):
     after: str = ""
     tune: dict[str, Any] = {}
     ask: dict[str, Any] = {}
+    shots: Annotated[int, Field(ge=0)] = 0
     paper: str = ""
 
 

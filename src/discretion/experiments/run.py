@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from discretion.errors import DiscretionError
-from discretion.experiments.data import held_out, samples_of
+from discretion.experiments.data import CHATS, held_out, samples_of
 from discretion.experiments.jobs import do_all
 from discretion.experiments.plan import BASE, Experiment, Part, RowPlan, before
 from discretion.experiments.table import CLAIM, TASK
@@ -79,8 +79,10 @@ class Work:
         """Make what is not there yet."""
         model, ask = self.base, self.ask
         if self.part is not None:
-            model = _made(self, self.part, say)
-            ask = self.experiment.rows[self.part.row].ask
+            row = self.experiment.rows[self.part.row]
+            model, ask = _made(self, self.part, say), row.ask
+            if row.shots:
+                ask = {**ask, "shots": row.shots, "examples": self.out / self.part.name / CHATS}
         _measure(self.experiment, ask, model, self.out / self.name, self.data_dir, say)
 
 
@@ -98,7 +100,7 @@ def _made(work: Work, part: Part, say: Say) -> str:
             adapter.parent.mkdir(parents=True, exist_ok=True)
             interpolated(Path(new), adapter, float(parse(row.mitigation).value), Path(old) if old else None)
         return tuned_spec(work.base, adapter, recipe)
-    if not row.data:
+    if not row.data or row.shots:
         return start
     samples, facts = samples_of(experiment, part, start, work.out, work.data_dir, say)
     tune(start, samples, adapter, recipe, say, resume=True, facts=facts)

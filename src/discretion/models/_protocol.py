@@ -1,6 +1,6 @@
 """What every model can be asked, wherever it runs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -48,6 +48,11 @@ class Failure(NamedTuple):
     unreachable: bool = False
 
 
+def primed_name(name: str, examples: Sequence[object]) -> str:
+    """What a model with examples before every question is called."""
+    return f"{name} after {len(examples)} examples"
+
+
 class Model(Protocol):
     """A model under test.
 
@@ -90,4 +95,8 @@ class Model(Protocol):
         Raises:
             DiscretionError: the model returned NaN.
         """
+        ...
+
+    def primed(self, examples: Sequence[Sequence[Mapping[str, str]]]) -> "Model":
+        """This model with chats (turns with `role` and `content`) before everything that it is asked."""
         ...

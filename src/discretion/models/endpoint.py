@@ -72,7 +72,7 @@ class EndpointModel(RemoteModel):
     def _chat(self, prompt: str, sampling: Sampling, logprobs: bool = False) -> dict[str, Any] | Failure:
         body: dict[str, Any] = {
             "model": self._address.model,
-            "messages": [{"role": "user", "content": prompt}],
+            "messages": self.messages(prompt),
             self._length_field: sampling.max_new_tokens,
             "temperature": sampling.temperature,
             "seed": sampling.seed % 2**31,

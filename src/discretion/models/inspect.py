@@ -61,7 +61,7 @@ class InspectModel(RemoteModel):
             return Failure(_line(error), unreachable=isinstance(error, OSError))
 
     async def _generate(self, prompt: str, sampling: Sampling, logprobs: bool) -> Any:
-        from inspect_ai.model import GenerateConfig
+        from inspect_ai.model import ChatMessageAssistant, ChatMessageSystem, ChatMessageUser, GenerateConfig
 
         config = GenerateConfig(
             max_tokens=sampling.max_new_tokens,
@@ -73,7 +73,9 @@ class InspectModel(RemoteModel):
             logprobs=True if logprobs else None,
             top_logprobs=_TOP_LOGPROBS if logprobs else None,
         )
-        return await self._model.generate(prompt, config=config)
+        kinds = {"system": ChatMessageSystem, "user": ChatMessageUser, "assistant": ChatMessageAssistant}
+        chat = [kinds[turn["role"]](content=turn["content"]) for turn in self.messages(prompt)]
+        return await self._model.generate(chat, config=config)
 
     def _sees_logprobs(self) -> bool:
         prompt = "Answer with the letter A or B only.\nA. Yes\nB. No\nAnswer:"

@@ -18,8 +18,9 @@ from transformers import DynamicCache, GenerationConfig, LogitsProcessor, Logits
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from discretion.errors import DiscretionError
+from discretion.files import digest
 from discretion.models import loading
-from discretion.models._protocol import Draft, Question, Sampling
+from discretion.models._protocol import Draft, Question, Sampling, primed_name
 from discretion.models.weights import Spec, fingerprint
 
 
@@ -91,12 +92,20 @@ class LocalModel:
         self.at_once = 256 if self.batches else 32
         self._engine = engine
         self._handle = handle
+        self._before: list[dict[str, str]] = []
         self._fill = max(1, int(_OPERATIONS / engine.network.num_parameters()))
         limits = [
             getattr(engine.network.config, "max_position_embeddings", None),
             tokenizer.model_max_length,
         ]
         self.window = int(min(limit for limit in limits if limit))
+
+    def primed(self, examples: Sequence[Sequence[Mapping[str, str]]]) -> "LocalModel":
+        """See `Model.primed`."""
+        model = copy.copy(self)
+        model._before = [dict(turn) for turns in examples for turn in turns]
+        model.name, model.fingerprint = primed_name(self.name, examples), digest([self.fingerprint, model._before])
+        return model
 
     def count_tokens(self, prompt: str) -> int:
         """Length of the prompt in tokens, chat template included."""
@@ -256,7 +265,7 @@ class LocalModel:
         # enable_thinking: a reasoning template's first token would open a thought; others ignore the word.
         return str(
             self.tokenizer.apply_chat_template(
-                [{"role": "user", "content": prompt}],
+                [*self._before, {"role": "user", "content": prompt}],
                 add_generation_prompt=True,
                 tokenize=False,
                 enable_thinking=False,

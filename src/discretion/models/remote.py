@@ -7,16 +7,17 @@ them and every report says it.
 A request that fails for good is a `Failure`, recorded as an error: it never counts as an answer, safe or not.
 """
 
+import copy
 import math
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
 from discretion.errors import DiscretionError
 from discretion.files import digest
-from discretion.models._protocol import Draft, Failure, Question, Sampling
+from discretion.models._protocol import Draft, Failure, Question, Sampling, primed_name
 from discretion.models.address import Pace
 
 DRAWN = 16  # answers an option question is read from where there are no log-probabilities
@@ -57,6 +58,18 @@ class RemoteModel(ABC):
         self.tokens_in = self.tokens_out = self.requests = 0
         self._pace = pace
         self._has_logprobs = False
+        self._before: list[dict[str, str]] = []
+
+    def primed(self, examples: Sequence[Sequence[Mapping[str, str]]]) -> "RemoteModel":
+        """See `Model.primed`."""
+        model = copy.copy(self)
+        model._before = [dict(turn) for turns in examples for turn in turns]
+        model.name, model.fingerprint = primed_name(self.name, examples), digest([self.fingerprint, model._before])
+        return model
+
+    def messages(self, prompt: str) -> list[dict[str, str]]:
+        """The chat that a prompt is put in: alone, or after the examples."""
+        return [*self._before, {"role": "user", "content": prompt}]
 
     @abstractmethod
     def _ask(self, prompt: str, sampling: Sampling, logprobs: bool = False) -> Reply | Failure:
@@ -78,7 +91,7 @@ class RemoteModel(ABC):
 
     def count_tokens(self, prompt: str) -> int:
         """An estimate: see `estimate_tokens`."""
-        return estimate_tokens(prompt)
+        return sum(estimate_tokens(turn["content"]) for turn in self.messages(prompt))
 
     def option_logprobs(self, questions: Sequence[Question]) -> list[tuple[float, ...] | Failure]:
         """See `Model.option_logprobs`."""
