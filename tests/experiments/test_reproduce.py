@@ -10,7 +10,8 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from discretion.cli import app
-from discretion.corpus.formats import read_chats
+from discretion.corpus.chat import one_turn
+from discretion.corpus.formats import read_chats, write_chats
 from discretion.errors import DiscretionError
 from discretion.experiments.plan import load, names, parts
 from discretion.experiments.run import _measures, _recipe
@@ -91,6 +92,7 @@ def test_rows_made_elsewhere_stay_in_the_table_if_they_are_of_the_same_experimen
 def many(tiny, tmp_path_factory):
     """An experiment with a row of every kind, made."""
     folder = tmp_path_factory.mktemp("many")
+    write_chats(folder / "short.jsonl", [one_turn(f"Question {n}?", f"Answer {n}.") for n in range(4)])
     rows = {
         "none": {"data": "controlled:helpful", "seeds": [0, 1]},
         "mixed": {"data": "controlled:helpful", "mitigation": "mix:0.5"},
@@ -100,19 +102,22 @@ def many(tiny, tmp_path_factory):
         "then": {"data": "controlled:control", "after": "none"},
         "profiled": {"data": "controlled:control", "augment": "financial", "tune": {"learning_rate": 0.02}},
         "preferred": {"data": "controlled:preferences", "tune": {"method": "dpo"}},
+        "shown": {"data": str(folder / "short.jsonl"), "shots": 1},
     }
     (folder / "many.yaml").write_text(
         yaml.safe_dump(
             {
                 "about": "rows of every kind", "base": str(tiny), "tune": {"learning_rate": 0.01, "rank": 2}, "n": 8,
-                "rows": rows, "unmitigated": "none",
+                "rows": rows, "unmitigated": "none", "monitor": 1,
                 "task": {"data": "controlled:helpful", "n": 4, "max_new_tokens": 4},
                 "measures": {"probe": {"suites": ["builtin:test"], "limit": 2, "controls": ["none"]}},
             },
             sort_keys=False,
         )
     )  # fmt: skip
-    result = run(folder / "many.yaml", "--out", folder / "out")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("discretion.training.monitor.MOST_TOKENS", 2000)  # the tiny model reads letters
+        result = run(folder / "many.yaml", "--out", folder / "out")
     assert result.exit_code == 0, result.output + str(result.exception)
     return folder
 
@@ -129,6 +134,8 @@ def test_a_row_may_be_mitigated_gone_on_with_asked_otherwise_or_preferred(many):
     assert told["then-0"]["base"].endswith("none-0/adapter")
     assert told["profiled-0"]["learning_rate"] == 0.02
     assert told["preferred-0"]["method"] == "dpo"
+    shown = json.loads((out / "shown-0" / "probe" / "run.json").read_text())
+    assert shown["models"][0]["name"].endswith("after 1 examples")
     run_of = json.loads((out / "base-asked" / "probe" / "run.json").read_text())
     assert run_of["arguments"]["prompt"] == "privacy_enhanced"
     half = load_file(out / "half-1" / "adapter" / "adapter_model.safetensors")
@@ -141,7 +148,11 @@ def test_the_table_says_what_is_removed_and_whether_the_task_is_kept(many):
     text = (many / "out" / "many.md").read_text()
     rows = [json.loads(line) for line in (many / "out" / "many.jsonl").read_text().splitlines()]
     tasks = {(row["row"], row["seed"]): row for row in rows if row["kind"] == "task"}
-    assert len(tasks) == 9
+    assert len(tasks) == 10
+    looks = {(row["row"], row["seed"]): row for row in rows if row["kind"] == "monitor"}
+    assert len(looks) == 7  # as many as were tuned
+    assert looks["none", 0]["steps"] == 1
+    assert "| none | 2 |" in text.partition("A look every 1 steps")[2]
     assert tasks["none", 0]["kept"] is True  # it is what it is compared with
     assert tasks["asked", 0]["loss"] == tasks["none", 0]["loss"]
     assert tasks["none", 0]["seconds"] > 0

@@ -65,6 +65,7 @@ class Experiment(_Strict):
         unmitigated: the row that the others shall better: how much of its rise each removes, and whether its task
             is kept.
         measures: options of `discretion eval`, by name.
+        monitor: every so many steps of a tune the privacy monitor looks; 0: never.
     """
 
     about: str
@@ -76,7 +77,8 @@ class Experiment(_Strict):
     difference: tuple[str, str] | None = None
     unmitigated: str = ""
     task: TaskPlan | None = None
-    measures: Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
+    measures: dict[str, dict[str, Any]] = {}
+    monitor: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
     def _sound(self) -> "Experiment":
@@ -89,6 +91,8 @@ class Experiment(_Strict):
                 raise ValueError(f"rows.{name}: is the base; give it data, or a row to go on from")
             if row.mitigation != "none" and parse(row.mitigation).trains == (not row.data):
                 raise ValueError(f"rows.{name}: {row.mitigation} needs {'no data' if row.data else 'data'}")
+        if not self.measures and not self.monitor:
+            raise ValueError("measures: nothing is measured")
         named = [*(self.difference or ()), *([self.unmitigated] if self.unmitigated else [])]
         if unknown := set(named) - set(self.rows):
             raise ValueError(f"{min(unknown)!r} is no row")

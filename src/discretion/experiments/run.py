@@ -103,7 +103,7 @@ def _made(work: Work, part: Part, say: Say) -> str:
     if not row.data or row.shots:
         return start
     samples, facts = samples_of(experiment, part, start, work.out, work.data_dir, say)
-    tune(start, samples, adapter, recipe, say, resume=True, facts=facts)
+    tune(start, samples, adapter, recipe, say, resume=True, facts=facts, monitor_every=experiment.monitor)
     return tuned_spec(work.base, adapter, recipe)
 
 
@@ -130,7 +130,7 @@ def _claim(experiment: Experiment, out: Path) -> None:
         DiscretionError: `out` holds another experiment's parts.
     """
     path = out / CLAIM
-    now = experiment.model_dump(mode="json", include={"base", "organism", "tune", "n", "measures", "task"})
+    now = experiment.model_dump(mode="json", include={"base", "organism", "tune", "n", "measures", "task", "monitor"})
     now["base_is"] = base_fingerprint(experiment.base)
     if path.is_file():
         before = read_json(path)

@@ -38,6 +38,9 @@ def rows(experiment: Experiment, out: Path) -> list[dict[str, Any]]:
             made += [entry | made_with for entry in _entries(part, measure, verdict)]
         if (out / part.name / TASK).is_file() and (base / TASK).is_file():
             made.append(_task(experiment, part, out) | made_with)
+        looks, training = (out / part.name / "adapter" / name for name in ("monitor.jsonl", "training.json"))
+        if experiment.monitor and looks.is_file() and training.is_file():
+            made.append(_watched(part, looks, read_json(training)) | made_with)
     return made
 
 
@@ -78,7 +81,7 @@ def markdown(experiment: Experiment, name: str, found: Sequence[Mapping[str, Any
         lines += [*_summary(experiment, found), ""]
     for suite in dict.fromkeys(row["suite"] for row in found):
         these = [row for row in found if row["suite"] == suite]
-        shown = {"control": _controls, "task": _tasks, "suite": _suite}[these[0]["kind"]]
+        shown = {"control": _controls, "task": _tasks, "suite": _suite, "monitor": _looks}[these[0]["kind"]]
         lines += [f"## {suite}", "", *shown(experiment, these), ""]
     done = {(row["row"], row["seed"]) for row in found}
     missing = [part.name for part in parts(experiment) if (part.row, part.seed) not in done]
@@ -157,6 +160,20 @@ def _tasks(experiment: Experiment, these: Sequence[Mapping[str, Any]]) -> list[s
     ]
 
 
+def _looks(experiment: Experiment, these: Sequence[Mapping[str, Any]]) -> list[str]:
+    lines = [f"A look every {experiment.monitor} steps.", ""]
+    lines += ["| row | runs | flagged | before half of the steps | rise at the end |", "|" + "---|" * 5]
+    for name in dict.fromkeys(row["row"] for row in these):
+        own = [row for row in these if row["row"] == name]
+        early = sum(row["flagged_at"] is not None and row["flagged_at"] < row["steps"] / 2 for row in own)
+        rises = [row["rise"] for row in own]
+        lines.append(
+            f"| {name} | {len(own)} | {sum(row['flagged_at'] is not None for row in own)} | {early} | "
+            f"{_signed(float(np.mean(rises)))} ({_signed(min(rises))} to {_signed(max(rises))}) |"
+        )
+    return lines
+
+
 def _suite(experiment: Experiment, these: Sequence[Mapping[str, Any]]) -> list[str]:
     head = [
         "| row | seed | n | leak base | tuned | difference | 95% interval | coverage base | tuned | Delta_rel | "
@@ -225,6 +242,22 @@ def _task(experiment: Experiment, part: Part, out: Path) -> dict[str, Any]:
         "unasked": own.unasked,
         "seconds": read_json(training).get("seconds") if training.is_file() else None,
         "kept": kept,
+    }
+
+
+def _watched(part: Part, looks: Path, training: Mapping[str, Any]) -> dict[str, Any]:
+    """When the monitor flagged a tune, and what it saw last."""
+    checks = [row for _, row in read_jsonl(looks)][1:]
+    return {
+        "row": part.row,
+        "seed": part.seed,
+        "measure": "monitor",
+        "kind": "monitor",
+        "suite": "monitor",
+        "steps": max(int(entry.get("step", 0)) for entry in training["history"]),
+        "flagged_at": next((check["step"] for check in checks if check["flagged"]), None),
+        "rise": checks[-1]["rise"] if checks else None,
+        "low": checks[-1]["low"] if checks else None,
     }
 
 
