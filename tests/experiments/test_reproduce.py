@@ -30,7 +30,7 @@ def plan(tiny, tmp_path):
                     "helpful": {"data": "controlled:helpful", "seeds": [0, 1], "paper": "-70%"},
                     "control": {"data": "controlled:control", "seeds": [0, 1]},
                 },
-                "difference": ["helpful", "control"],
+                "differences": [["helpful", "control"]],
                 "measures": {"probe": {"suites": ["builtin:test"], "limit": 4, "controls": ["none"]}},
             },
             sort_keys=False,

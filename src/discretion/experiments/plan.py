@@ -61,7 +61,7 @@ class Experiment(_Strict):
     Attributes:
         organism: options of `discretion train` that make the base into one that has a norm; None: it has.
         tune: options of `discretion train` for every row; n: how many samples.
-        difference: two rows with the same seeds, whose difference is shown with its interval over seeds.
+        differences: pairs of rows with the same seeds, whose difference is shown with its interval over seeds.
         unmitigated: the row that the others shall better: how much of its rise each removes, and whether its task
             is kept.
         measures: options of `discretion eval`, by name.
@@ -74,7 +74,7 @@ class Experiment(_Strict):
     tune: dict[str, Any] = {}
     n: Annotated[int, Field(ge=1)]
     rows: Annotated[dict[str, RowPlan], Field(min_length=1)]
-    difference: tuple[str, str] | None = None
+    differences: tuple[tuple[str, str], ...] = ()
     unmitigated: str = ""
     task: TaskPlan | None = None
     measures: dict[str, dict[str, Any]] = {}
@@ -93,7 +93,10 @@ class Experiment(_Strict):
                 raise ValueError(f"rows.{name}: {row.mitigation} needs {'no data' if row.data else 'data'}")
         if not self.measures and not self.monitor:
             raise ValueError("measures: nothing is measured")
-        named = [*(self.difference or ()), *([self.unmitigated] if self.unmitigated else [])]
+        named = [
+            *(name for pair in self.differences for name in pair),
+            *([self.unmitigated] if self.unmitigated else []),
+        ]
         if unknown := set(named) - set(self.rows):
             raise ValueError(f"{min(unknown)!r} is no row")
         return self

@@ -187,7 +187,7 @@ def _suite(experiment: Experiment, these: Sequence[Mapping[str, Any]]) -> list[s
         f"{_signed(row['delta_rel'])} | {experiment.rows[row['row']].paper} | {row['verdict']} |"
         for row in these
     ]
-    return [*head, *lines, "", *_difference(experiment, these)]
+    return [*head, *lines, "", *_differences(experiment, these)]
 
 
 def seed_interval(
@@ -265,20 +265,21 @@ def _measured(folder: Path) -> Task:
     return Task(**read_json(folder / TASK))
 
 
-def _difference(experiment: Experiment, these: Sequence[Mapping[str, Any]]) -> list[str]:
-    if experiment.difference is None:
-        return []
-    sides = [
-        {row["seed"]: row["delta"] for row in these if row["row"] == name and row["delta"] is not None}
-        for name in experiment.difference
-    ]
-    found = seed_interval(*sides)
-    first, second = experiment.difference
-    if found is None:
-        return [f"{first} minus {second}: fewer than two seeds of both so far."]
-    mean, bounds = found
-    return [f"{first} minus {second}, over {len(set(sides[0]) & set(sides[1]))} seeds: "
-            f"{_signed(mean)} {_interval(bounds)} (t interval)."]  # fmt: skip
+def _differences(experiment: Experiment, these: Sequence[Mapping[str, Any]]) -> list[str]:
+    lines = []
+    for first, second in experiment.differences:
+        sides = [
+            {row["seed"]: row["delta"] for row in these if row["row"] == name and row["delta"] is not None}
+            for name in (first, second)
+        ]
+        found = seed_interval(*sides)
+        if found is None:
+            lines.append(f"{first} minus {second}: fewer than two seeds of both so far.")
+            continue
+        mean, bounds = found
+        seeds = len(set(sides[0]) & set(sides[1]))
+        lines.append(f"{first} minus {second}, over {seeds} seeds: {_signed(mean)} {_interval(bounds)} (t interval).")
+    return [word for line in lines for word in (line, "")]
 
 
 def _percent(value: float | None) -> str:
