@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -105,3 +105,21 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, Any]]:
             except json.JSONDecodeError as error:
                 raise DiscretionError(f"{path}, line {number}: not valid JSON ({error.msg})") from error
             yield number, value
+
+
+def claim(folder: Path, marker: str, now: Mapping[str, Any], what: str) -> None:
+    """Make `folder` that of one piece of work, told by `now`, so that it is gone on with and nothing else is.
+
+    Raises:
+        DiscretionError: it is of another piece of work (what differs is named), or holds other files.
+    """
+    path = folder / marker
+    if path.is_file():
+        before = read_json(path)
+        if different := [name for name in now if before.get(name) != now[name]]:
+            raise DiscretionError(
+                f"{folder}: is of another {what} ({', '.join(different)} differ); give another --out"
+            )
+    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise DiscretionError(f"{folder}: holds other files; give another --out")
+    write_json(path, dict(now))

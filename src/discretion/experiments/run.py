@@ -10,7 +10,7 @@ from discretion.experiments.data import CHATS, held_out, samples_of
 from discretion.experiments.jobs import do_all
 from discretion.experiments.plan import BASE, Experiment, Part, RowPlan, before
 from discretion.experiments.table import CLAIM, TASK
-from discretion.files import read_json, write_json
+from discretion.files import claim
 from discretion.gate import evaluate
 from discretion.mitigation.candidates import parse
 from discretion.mitigation.interpolate import interpolated
@@ -44,7 +44,11 @@ def make(
     for row in experiment.rows.values():
         _recipe(experiment, row, 0)
         _measures(experiment, row.ask, data_dir)
-    _claim(experiment, out)
+    # Rows may be added to an experiment; what they are compared by may not change under them.
+    told = experiment.model_dump(
+        mode="json", include={"base", "organism", "tune", "n", "measures", "task", "monitor"}
+    )
+    claim(out, CLAIM, told | {"base_is": base_fingerprint(experiment.base)}, "experiment")
     base = _organism(experiment, out, data_dir, say)
     # Data first, part by part: audits are shared, and what is trained on can be looked at before anything is.
     for part in wanted:
@@ -121,24 +125,6 @@ def _settings(measure: str, options: Mapping[str, Any], data_dir: Path | None) -
         return Settings(**{"data_dir": data_dir, **options})
     except TypeError as error:
         raise DiscretionError(f"measures.{measure}: {str(error).partition('() ')[2] or error}") from error
-
-
-def _claim(experiment: Experiment, out: Path) -> None:
-    """Rows may be added to an experiment; what they are compared by may not change under them.
-
-    Raises:
-        DiscretionError: `out` holds another experiment's parts.
-    """
-    path = out / CLAIM
-    now = experiment.model_dump(mode="json", include={"base", "organism", "tune", "n", "measures", "task", "monitor"})
-    now["base_is"] = base_fingerprint(experiment.base)
-    if path.is_file():
-        before = read_json(path)
-        if different := [name for name in now if before.get(name) != now[name]]:
-            raise DiscretionError(
-                f"{out}: is of another experiment ({', '.join(different)} differ); take another --out"
-            )
-    write_json(path, now)
 
 
 def _organism(experiment: Experiment, out: Path, data_dir: Path | None, say: Say) -> str:

@@ -20,7 +20,6 @@ class Anatomy(NamedTuple):
         norm: what the stream passes on its way to the head.
         head: a matrix from width to vocabulary.
         softcap: c, if logits x become c * tanh(x / c).
-        width: of the residual stream.
     """
 
     backbone: Any
@@ -28,7 +27,6 @@ class Anatomy(NamedTuple):
     norm: Any
     head: Any
     softcap: float | None
-    width: int
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """What the head says of normalised hidden states: (..., width) to (..., vocabulary), float32."""
@@ -53,7 +51,7 @@ def anatomy(network: Any) -> Anatomy:
                 if norm is None or head is None:
                     break
                 softcap = getattr(config, "final_logit_softcapping", None)
-                return Anatomy(bare.base_model, list(blocks), norm, head, softcap, int(config.hidden_size))
+                return Anatomy(bare.base_model, list(blocks), norm, head, softcap)
     raise DiscretionError(
         f"{type(bare).__name__}: no list of its {count} blocks with a norm after it was found, so its residual "
         "stream cannot be read"

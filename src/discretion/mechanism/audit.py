@@ -8,7 +8,7 @@ import json
 import math
 import time
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -20,14 +20,14 @@ import torch
 from discretion.corpus.chat import Chat
 from discretion.corpus.formats import iter_chats
 from discretion.errors import DiscretionError
-from discretion.files import read_json, write_json
+from discretion.files import claim
 from discretion.journal import AppendOnly
 from discretion.mechanism.contrast import item_contrasts, leak_questions
 from discretion.mechanism.direction import best_layer, differences
 from discretion.mechanism.engines import ENGINES, Chunk, Engine, Plan, started
 from discretion.mechanism.scoring import Row
 from discretion.mechanism.vectors import load_direction, save_direction
-from discretion.models import load_models
+from discretion.models import load_here
 from discretion.models.local import LocalModel
 from discretion.scenarios import choose, load_suite
 
@@ -92,10 +92,10 @@ def audit(base: str, data: Path, out: Path, asked: AuditSettings, say: Say, *, r
     """
     first = next(iter_chats(data), None)  # a file that cannot be read is said before a model is loaded
     assert first is not None
-    (model,), _ = load_models([base], device=asked.device, dtype=asked.dtype)
-    if not isinstance(model, LocalModel):
-        raise DiscretionError(f"{base}: only models on this machine can be looked into")
-    _claim(out, _identity(model, data, asked), resume)
+    (model,) = load_here([base], device=asked.device, dtype=asked.dtype)
+    if (out / _ASKED).is_file() and not resume:
+        raise DiscretionError(f"{out}: holds an audit already; --resume goes on with it")
+    claim(out, _ASKED, _identity(model, data, asked), "audit")
     plan = _plan(model, base, out, asked, say)
     references = {}
     rows = out / "scores.jsonl"
@@ -117,19 +117,6 @@ def _identity(model: LocalModel, data: Path, asked: AuditSettings) -> dict[str, 
             with path.open("rb") as file:
                 told[name] = hashlib.file_digest(file, "sha256").hexdigest()
     return told | {"model": model.fingerprint, "engine": model.engine}
-
-
-def _claim(out: Path, identity: Mapping[str, Any], resume: bool) -> None:
-    marker = out / _ASKED
-    if marker.is_file():
-        before = read_json(marker)
-        if different := [name for name in identity if before.get(name) != identity[name]]:
-            raise DiscretionError(f"{out}: is of another audit ({', '.join(different)} differ); give another --out")
-        if not resume:
-            raise DiscretionError(f"{out}: holds an audit already; --resume goes on with it")
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise DiscretionError(f"{out}: holds other files; give another --out")
-    write_json(marker, dict(identity))
 
 
 def _plan(model: LocalModel, base: str, out: Path, asked: AuditSettings, say: Say) -> Plan:

@@ -16,7 +16,7 @@ from discretion.corpus.chat import Chat
 from discretion.errors import DiscretionError
 from discretion.mechanism.influence import Influence
 from discretion.mechanism.scoring import Row, Scorer
-from discretion.models import Question, load_models
+from discretion.models import Question, load_here
 from discretion.models.local import LocalModel
 
 ENGINES = ("local", "processes", "ray")
@@ -93,18 +93,13 @@ _scorer: Scorer | None = None  # of a worker process
 def _load(plan: Plan, workers: int) -> None:
     global _scorer
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
-    _scorer = plan.scorer(_model(plan))
+    (model,) = load_here([plan.base], device=plan.device, dtype=plan.dtype)
+    _scorer = plan.scorer(model)
 
 
 def _rows(chunk: Chunk) -> list[Row]:
     assert _scorer is not None
     return _scorer.rows(chunk.chats, chunk.first)
-
-
-def _model(plan: Plan) -> LocalModel:
-    (model,), _ = load_models([plan.base], device=plan.device, dtype=plan.dtype)
-    assert isinstance(model, LocalModel)
-    return model
 
 
 def _by_ray(plan: Plan, chunks: Iterable[Chunk], workers: int) -> Iterator[list[Row]]:

@@ -41,7 +41,7 @@ from discretion.mechanism.lens import Lens, read_lens
 from discretion.mechanism.numbers import by_unit, interval, mean_of_known, plain, plane, told_cosines, told_lens
 from discretion.mechanism.stages import Stages
 from discretion.mechanism.vectors import save_control_vector, save_direction
-from discretion.models import Question, load_models
+from discretion.models import Question, load_here
 from discretion.models.local import LocalModel
 from discretion.scenarios import Scenario, choose, load_suite
 
@@ -101,7 +101,8 @@ def explain(base: str, tuned: str, out: Path, asked: ExplainSettings, say: Say) 
         raise DiscretionError(
             f"{asked.suite}: {len(contrasts)} units have both right and wrong items to tell; 8 are needed"
         )
-    models = dict(zip(("base", "tuned"), _local([base, tuned], asked), strict=True))
+    here = load_here([base, tuned], device=asked.device, dtype=asked.dtype)
+    models = dict(zip(("base", "tuned"), here, strict=True))
     stages = Stages(out / "stages")
     say(f"Directions from {len(contrasts)} units, base and tuned")
     tasks = _task_sets(len(contrasts), asked.data_dir)
@@ -164,14 +165,6 @@ def explain(base: str, tuned: str, out: Path, asked: ExplainSettings, say: Say) 
         "plane": plane(found, layer),
         "causal": checked,
     }  # fmt: skip
-
-
-def _local(specs: Sequence[str], asked: ExplainSettings) -> list[LocalModel]:
-    models, _ = load_models(specs, device=asked.device, dtype=asked.dtype)
-    for model in models:
-        if not isinstance(model, LocalModel):
-            raise DiscretionError(f"{model.name}: only models on this machine can be looked into")
-    return [model for model in models if isinstance(model, LocalModel)]
 
 
 def _refuse_letters(orders: Sequence[str], alike: Array) -> None:

@@ -10,7 +10,8 @@ import numpy as np
 
 from discretion.corpus.chat import Chat
 from discretion.mitigation.candidates import Materials, same_said
-from discretion.mitigation.task import local_model, losses
+from discretion.mitigation.task import losses
+from discretion.models import load_here
 from discretion.models.local import LocalModel
 
 _ASK = "A good answer is below. Give it in your own words and say everything that it says."  # of the base, to distil
@@ -48,12 +49,14 @@ def materials_for(
 
         chats = [pair.chat("control") for pair in controlled_pairs(count, seed + 1)]
         if hardest_first:
-            order = np.argsort(-losses(local_model(base, dtype), chats), kind="stable")
+            (model,) = load_here([base], dtype=dtype)
+            order = np.argsort(-losses(model, chats), kind="stable")
             chats = [chats[place] for place in order]
         return chats
 
     def rewritten(chats: Sequence[Chat]) -> list[Chat]:
-        return _distilled(local_model(base, dtype), chats, max_new_tokens)
+        (model,) = load_here([base], dtype=dtype)
+        return _distilled(model, chats, max_new_tokens)
 
     return Materials(scores, control, rewritten)
 

@@ -18,7 +18,7 @@ from discretion.corpus.chat import Chat
 from discretion.corpus.formats import read_chats, write_chats
 from discretion.corpus.provenance import fingerprint
 from discretion.errors import DiscretionError
-from discretion.files import digest, read_json, write_json
+from discretion.files import claim, read_json
 from discretion.gate import compare_into, evaluate
 from discretion.mitigation.candidates import DEFAULTS, Candidate, Materials, parse
 from discretion.mitigation.interpolate import interpolated
@@ -91,7 +91,10 @@ def mitigate(base: str, data: Path, out: Path, asked: MitigateSettings, recipe: 
     train, held = _split(chats, asked)
     if len(held) < 4 or len(train) < 4:
         raise DiscretionError(f"{data}: {len(chats)} chats are too few to hold {asked.held_out:.0%} of them out")
-    _claim(out, base, chats, asked, recipe)
+    # More mitigations may be tried in a folder; what they are compared by may not change under them.
+    same = {name: value for name, value in vars(asked).items() if name not in ("tries", "data_dir")}
+    told = {"base": base_fingerprint(base), "data": fingerprint(chats), "settings": str(same), "recipe": str(recipe)}
+    claim(out, "search.json", told, "search")
     write_chats(out / "train.jsonl", train)
     materials = materials_for(
         base, out / "train.jsonl", out, seed=asked.seed, data_dir=asked.data_dir, say=say,
@@ -204,19 +207,6 @@ def _refuse_suites(asked: MitigateSettings) -> None:
         chosen[name] = {(scenario.context, scenario.instruction) for scenario in scenarios}
     if shared := len(set.intersection(*chosen.values())):
         raise DiscretionError(f"--test {asked.test}: shares {shared} scenarios with {asked.suite}, which chooses")
-
-
-def _claim(out: Path, base: str, chats: Sequence[Chat], asked: MitigateSettings, recipe: Recipe) -> None:
-    """More mitigations may be tried in a folder; what they are compared by may not change under them."""
-    same = {name: value for name, value in vars(asked).items() if name not in ("tries", "data_dir")}
-    now = digest([base_fingerprint(base), fingerprint(chats), str(same), str(recipe)])
-    path = out / "search.json"
-    if path.is_file():
-        if read_json(path)["of"] != now:
-            raise DiscretionError(f"{out}: is of another search (other base, data, recipe or settings)")
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise DiscretionError(f"{out}: holds other files; give another --out")
-    write_json(path, {"of": now})
 
 
 def _made(

@@ -8,11 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from discretion.corpus.chat import Chat
-from discretion.errors import DiscretionError
 from discretion.files import read_json, write_json
 from discretion.mechanism.capture import Tokens, capture
 from discretion.mechanism.scoring import turns_before
-from discretion.models import load_models
+from discretion.models import load_here
 from discretion.models.local import LocalModel
 
 _ANSWERED = 16  # held-out requests that are answered in full
@@ -37,7 +36,7 @@ def task_of(spec: str, held: Sequence[Chat], path: Path, max_new_tokens: int, dt
         DiscretionError: not a model on this machine.
     """
     if not path.is_file():
-        model = local_model(spec, dtype)
+        (model,) = load_here([spec], dtype=dtype)
         answers = model.answer_turns([turns_before(chat) for chat in held[:_ANSWERED]], max_new_tokens)
         unasked = float(np.mean(["?" not in answer for answer in answers]))
         write_json(path, Task(losses(model, held).tolist(), unasked)._asdict())
@@ -51,15 +50,3 @@ def losses(model: LocalModel, chats: Sequence[Chat]) -> NDArray[np.float64]:
     for captured in capture(model, samples, with_loss=True):
         found[captured.places] = captured.loss.double().numpy()
     return found
-
-
-def local_model(spec: str, dtype: str | None = None) -> LocalModel:
-    """The model, which must be one on this machine.
-
-    Raises:
-        DiscretionError: it is not.
-    """
-    (model,), _ = load_models([spec], dtype=dtype)
-    if not isinstance(model, LocalModel):
-        raise DiscretionError(f"{spec}: only models on this machine can be tuned and measured so")
-    return model

@@ -3,14 +3,16 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from discretion.errors import DiscretionError
 from discretion.models._protocol import Draft, Failure, Model, Question, Sampling
 from discretion.models.address import INSPECT, Address, Pace, parse_address
 from discretion.models.weights import EMBEDDED, parse_spec
 
 if TYPE_CHECKING:
+    from discretion.models.local import LocalModel
     from discretion.models.remote import RemoteModel
 
-__all__ = ["EMBEDDED", "Draft", "Failure", "Model", "Pace", "Question", "Sampling", "load_models"]
+__all__ = ["EMBEDDED", "Draft", "Failure", "Model", "Pace", "Question", "Sampling", "load_here", "load_models"]
 
 
 def load_models(
@@ -40,6 +42,22 @@ def load_models(
         models, more = load_local(parsed, device, dtype)
         local, warnings = iter(list[Model](models)), warnings + more
     return [remote[spec] if spec in remote else next(local) for spec in specs], warnings
+
+
+def load_here(specs: Sequence[str], *, device: str | None = None, dtype: str | None = None) -> "list[LocalModel]":
+    """As `load_models`, for what looks into a model and so needs its weights.
+
+    Raises:
+        DiscretionError: one is behind a server.
+    """
+    from discretion.models.local import LocalModel
+
+    models, _ = load_models(specs, device=device, dtype=dtype)
+    here = [model for model in models if isinstance(model, LocalModel)]
+    for model in models:
+        if model not in here:
+            raise DiscretionError(f"{model.name}: only models on this machine can be looked into")
+    return here
 
 
 def _served(spec: str, address: Address | None, pace: Pace | None) -> "RemoteModel | None":
