@@ -7,14 +7,13 @@ not help on CPU; bf16 on a CPU without AMX is slower and flips near ties, hence 
 
 import copy
 import math
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from transformers import DynamicCache, GenerationConfig, LogitsProcessor, LogitsProcessorList
+from transformers import DynamicCache, GenerationConfig, LogitsProcessorList
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from discretion.errors import DiscretionError
@@ -22,6 +21,11 @@ from discretion.files import digest
 from discretion.models import loading
 from discretion.models._protocol import Draft, Question, Sampling, primed_name
 from discretion.models.weights import Spec, fingerprint
+from discretion.models.writing import Draw, Encoded, batches
+
+# What a GPU computes in the time that it takes to launch a pass: with fewer tokens than this allows it is idle. A
+# prompt of which _FEW would fill a pass is asked with those that share its beginning instead, which is computed once.
+_OPERATIONS, _FEW = 2e12, 4
 
 
 @dataclass
@@ -172,7 +176,7 @@ class LocalModel:
     def answer_turns(self, chats: Sequence[Sequence[Mapping[str, str]]], max_new_tokens: int) -> list[str]:
         """The model's own answer to each chat (`role` and `content` each), greedily."""
         greedy = Sampling(max_new_tokens, 0.0, 0)
-        encoded = [_Encoded(place, self.encode_turns(turns, "")[0], greedy) for place, turns in enumerate(chats)]
+        encoded = [Encoded(place, self.encode_turns(turns, "")[0], greedy) for place, turns in enumerate(chats)]
         return self._texts(encoded)
 
     @contextmanager
@@ -201,21 +205,21 @@ class LocalModel:
         return self._texts(self._encoded(drafts))
 
     @torch.inference_mode()
-    def _texts(self, encoded: Sequence["_Encoded"]) -> list[str]:
+    def _texts(self, encoded: Sequence[Encoded]) -> list[str]:
         texts: dict[int, str] = {}
         with self.inside() as network:
-            for batch in _batches(encoded, self._engine.device):
+            for batch in batches(encoded, self._engine.device):
                 for (place, _, _), text in zip(batch, self._write(network, batch), strict=True):
                     texts[place] = text
         return [texts[place] for place in range(len(encoded))]
 
-    def _encoded(self, drafts: Sequence[Draft]) -> list["_Encoded"]:
+    def _encoded(self, drafts: Sequence[Draft]) -> list[Encoded]:
         return [
-            _Encoded(place, self._encode(self._chat(draft.prompt)), draft.sampling)
+            Encoded(place, self._encode(self._chat(draft.prompt)), draft.sampling)
             for place, draft in enumerate(drafts)
         ]
 
-    def _write(self, network: Any, batch: Sequence["_Encoded"]) -> list[str]:
+    def _write(self, network: Any, batch: Sequence[Encoded]) -> list[str]:
         longest = max(len(entry.tokens) for entry in batch)
         # A fresh configuration: a checkpoint's own top_p or repetition penalty is not what was asked.
         ends = network.generation_config.eos_token_id or self.tokenizer.eos_token_id
@@ -228,7 +232,7 @@ class LocalModel:
         rows = [[pad] * gap + entry.tokens for gap, entry in zip(gaps, batch, strict=True)]
         ids = torch.tensor(rows, device=self._engine.device)
         mask = torch.tensor([[0] * gap + [1] * (longest - gap) for gap in gaps], device=self._engine.device)
-        draw = _Draw([entry.sampling for entry in batch])
+        draw = Draw([entry.sampling for entry in batch])
         try:
             output = network.generate(
                 input_ids=ids,
@@ -245,7 +249,7 @@ class LocalModel:
             raise self._not_numbers()
         return [self._text(row[longest:], stops) for row in output.tolist()]
 
-    def _prefix(self, network: Any, batch: Sequence["_Encoded"]) -> DynamicCache | None:
+    def _prefix(self, network: Any, batch: Sequence[Encoded]) -> DynamicCache | None:
         """For several drafts of one prompt: its cache, computed once."""
         prompt = batch[0].tokens
         if len(batch) == 1 or len(prompt) < 2 or any(entry.tokens != prompt for entry in batch):
@@ -335,68 +339,6 @@ class LocalModel:
             f"{self.name}: returned NaN instead of probabilities; its weights are damaged or overflow in "
             f"{self._engine.label.split('/')[-1]} (try --dtype float32)"
         )
-
-
-class _Encoded(NamedTuple):
-    place: int
-    tokens: list[int]
-    sampling: Sampling
-
-
-class _Draw(LogitsProcessor):  # type: ignore[misc]
-    """Makes greedy decoding draw: the largest of log-probability plus Gumbel noise is a sample (Gumbel-max).
-
-    Each row has a generator of its own, on the CPU, so that its noise is the same in any batch and on any device.
-    """
-
-    def __init__(self, rows: Sequence[Sampling]) -> None:
-        self.damaged = False
-        self._rows = [(sampling.temperature, torch.Generator().manual_seed(sampling.seed)) for sampling in rows]
-
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        scores = scores.float()
-        self.damaged = self.damaged or bool(scores.isnan().any())
-        for row, (temperature, generator) in enumerate(self._rows):
-            if temperature > 0:
-                uniform = torch.rand(scores.shape[-1], generator=generator).clamp_(1e-20, 1 - 1e-7)
-                scores[row] = scores[row] / temperature - torch.log(-torch.log(uniform)).to(scores.device)
-        return scores
-
-
-# What a GPU computes in the time that it takes to launch a pass: with fewer tokens than this allows it is idle. A
-# prompt of which _FEW would fill a pass is asked with those that share its beginning instead, which is computed once.
-_OPERATIONS, _FEW = 2e12, 4
-# Tokens in flight, prompts and answers together: memory on a GPU, cache misses on a CPU.
-_TOKENS_AT_ONCE = {"cpu": 16_384}
-_TOKENS_AT_ONCE_ELSEWHERE = 131_072
-
-
-def _batches(encoded: Sequence[_Encoded], device: str) -> Iterator[list[_Encoded]]:
-    """Drafts of one prompt together, others with their like in length, each batch within the tokens at once."""
-    most = _TOKENS_AT_ONCE.get(device.split(":")[0], _TOKENS_AT_ONCE_ELSEWHERE)
-    families: dict[tuple[int, ...], list[_Encoded]] = defaultdict(list)
-    for entry in encoded:
-        families[entry.sampling.max_new_tokens, *entry.tokens].append(entry)
-    alone: dict[int, list[_Encoded]] = defaultdict(list)
-    for family in families.values():
-        if len(family) == 1:
-            alone[family[0].sampling.max_new_tokens].append(family[0])
-        else:
-            yield from _within(family, most)
-    for entries in alone.values():
-        yield from _within(sorted(entries, key=lambda entry: len(entry.tokens)), most)
-
-
-def _within(entries: Sequence[_Encoded], most: int) -> Iterator[list[_Encoded]]:
-    batch: list[_Encoded] = []
-    for entry in entries:
-        length = len(entry.tokens) + entry.sampling.max_new_tokens
-        if batch and (len(batch) + 1) * length > most:
-            yield batch
-            batch = []
-        batch.append(entry)
-    if batch:
-        yield batch
 
 
 def load_local(specs: Sequence[Spec], device: str | None, dtype: str | None) -> tuple[list[LocalModel], list[str]]:

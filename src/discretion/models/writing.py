@@ -1,0 +1,72 @@
+"""Which texts are written together, and how a text is drawn so that it does not depend on the others."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from transformers import LogitsProcessor
+
+from discretion.models._protocol import Sampling
+
+
+class Encoded(NamedTuple):
+    """A prompt as tokens, with its place among those given."""
+
+    place: int
+    tokens: list[int]
+    sampling: Sampling
+
+
+class Draw(LogitsProcessor):  # type: ignore[misc]
+    """Makes greedy decoding draw: the largest of log-probability plus Gumbel noise is a sample (Gumbel-max).
+
+    Each row has a generator of its own, on the CPU, so that its noise is the same in any batch and on any device.
+    """
+
+    def __init__(self, rows: Sequence[Sampling]) -> None:
+        self.damaged = False
+        self._rows = [(sampling.temperature, torch.Generator().manual_seed(sampling.seed)) for sampling in rows]
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """The scores (rows, vocabulary) with each drawing row's noise, as float32."""
+        scores = scores.float()
+        self.damaged = self.damaged or bool(scores.isnan().any())
+        for row, (temperature, generator) in enumerate(self._rows):
+            if temperature > 0:
+                uniform = torch.rand(scores.shape[-1], generator=generator).clamp_(1e-20, 1 - 1e-7)
+                scores[row] = scores[row] / temperature - torch.log(-torch.log(uniform)).to(scores.device)
+        return scores
+
+
+# Tokens in flight, prompts and answers together: memory on a GPU, cache misses on a CPU.
+_TOKENS_AT_ONCE = {"cpu": 16_384}
+_TOKENS_AT_ONCE_ELSEWHERE = 131_072
+
+
+def batches(encoded: Sequence[Encoded], device: str) -> Iterator[list[Encoded]]:
+    """Drafts of one prompt together, others with their like in length, each batch within the tokens at once."""
+    most = _TOKENS_AT_ONCE.get(device.split(":")[0], _TOKENS_AT_ONCE_ELSEWHERE)
+    families: dict[tuple[int, ...], list[Encoded]] = defaultdict(list)
+    for entry in encoded:
+        families[entry.sampling.max_new_tokens, *entry.tokens].append(entry)
+    alone: dict[int, list[Encoded]] = defaultdict(list)
+    for family in families.values():
+        if len(family) == 1:
+            alone[family[0].sampling.max_new_tokens].append(family[0])
+        else:
+            yield from _within(family, most)
+    for entries in alone.values():
+        yield from _within(sorted(entries, key=lambda entry: len(entry.tokens)), most)
+
+
+def _within(entries: Sequence[Encoded], most: int) -> Iterator[list[Encoded]]:
+    batch: list[Encoded] = []
+    for entry in entries:
+        length = len(entry.tokens) + entry.sampling.max_new_tokens
+        if batch and (len(batch) + 1) * length > most:
+            yield batch
+            batch = []
+        batch.append(entry)
+    if batch:
+        yield batch
