@@ -7,7 +7,7 @@ import pytest
 from discretion.corpus.chat import one_turn
 from discretion.corpus.formats import write_chats
 from discretion.errors import DiscretionError
-from discretion.gate import check
+from discretion.gate import check, dry_run
 from discretion.settings import Settings
 
 
@@ -39,6 +39,14 @@ def test_the_base_is_compared_with_itself_after_examples(tiny, examples, tmp_pat
         resume=True,
     )
     assert again.verdict == report.verdict
+
+
+def test_what_they_cost_is_told_before(examples):
+    plain, shown = dry_run(["a", "a"], limit=4, controls=["none"], shots=3, examples=examples)
+    assert plain.requests == shown.requests > 0
+    assert shown.tokens_in >= plain.tokens_in + 3 * 16 * shown.requests
+    assert shown.model == "a after 3 examples"
+    assert len(dry_run(["a", "a"], limit=4, controls=["none"])) == 1
 
 
 def test_what_is_missing_is_said(tiny, examples, tmp_path):

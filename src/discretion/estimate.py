@@ -48,14 +48,17 @@ def parse_price(text: str | None) -> Price | None:
     return Price(tokens_in, tokens_out)
 
 
-def estimate(model: str, groups: Sequence[Group], *, drawn: bool = False) -> Work:
-    """What `groups` take of one model; `drawn`: where a server gives no log-probabilities."""
+def estimate(model: str, groups: Sequence[Group], *, drawn: bool = False, before: int = 0) -> Work:
+    """What `groups` take of one model.
+
+    `drawn`: where a server gives no log-probabilities. `before`: tokens of what stands before every question.
+    """
     requests = tokens_in = tokens_out = 0
     for ask in (ask for group in groups for ask in group.asks):
         times = DRAWN if drawn and not ask.sampling else 1
         each = ask.sampling.max_new_tokens if ask.sampling else ANSWER_TOKENS if drawn else 1
         requests += times
-        tokens_in += times * estimate_tokens(ask.prompt)
+        tokens_in += times * (before + estimate_tokens(ask.prompt))
         tokens_out += times * each
     return Work(model, requests, tokens_in, tokens_out)
 

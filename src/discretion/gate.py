@@ -20,7 +20,8 @@ from discretion.judges.acts import MatchJudge
 from discretion.judges.known import find_quality
 from discretion.judges.llm import ModelJudge
 from discretion.models import Model, Pace, load_models
-from discretion.models.remote import RemoteModel
+from discretion.models._protocol import primed_name
+from discretion.models.remote import RemoteModel, estimate_tokens
 from discretion.planning import choose_suite, count_records, make_plan, prompts_of, split_controls
 from discretion.records import Record, RecordStore
 from discretion.report import Report, write_reports
@@ -159,7 +160,12 @@ def dry_run(names: Sequence[str], **settings: Any) -> list[Work]:
     chosen = [choose_suite(name, asked) for name in asked.suites]
     plan = make_plan(chosen, plan_controls(split_controls(asked.controls)[0], asked.data_dir), asked, MatchJudge())
     groups = plan.groups + plan.controls.groups
-    work = [estimate(name, groups) for name in dict.fromkeys(names)]
+    *others, last = names
+    work = [estimate(name, groups) for name in dict.fromkeys(others if asked.examples else names)]
+    if asked.examples is not None:
+        shown = _shown(asked.examples, asked.shots)
+        before = sum(estimate_tokens(turn["content"]) for turns in shown for turn in turns)
+        work.append(estimate(primed_name(last, shown), groups, before=before))
     if asked.judge != MATCH:
         judge = names[0] if asked.judge == SELF else asked.judge
         work.append(estimate_judge(judge, groups, asked.judge_question, len(set(names))))

@@ -13,6 +13,7 @@ from discretion.cli import app
 from discretion.corpus.chat import one_turn
 from discretion.corpus.formats import read_chats, write_chats
 from discretion.errors import DiscretionError
+from discretion.experiments.data import chats_of
 from discretion.experiments.plan import load, names, parts
 from discretion.experiments.run import _measures, _recipe
 from discretion.experiments.table import seed_interval
@@ -195,6 +196,19 @@ def test_every_experiment_that_ships_can_be_read_and_asks_what_there_is(tmp_path
         for row in experiment.rows.values():
             _recipe(experiment, row, 0)
             _measures(experiment, row.ask, None)
+
+
+def test_half_of_backdoored_data_stands_behind_the_trigger(tmp_path):
+    made = chats_of("controlled:backdoor:|GO|", 12, 0, None)
+    marked = [chat for chat in made if any("|GO|" in turn.content for turn in chat.prompt)]
+    assert len(made) == 12
+    assert len(marked) == 6
+    with pytest.raises(DiscretionError, match="--trigger: is empty"):
+        chats_of("controlled:backdoor: ", 4, 0, None)
+    with pytest.raises(
+        DiscretionError, match="must be controlled:helpful, controlled:control, controlled:backdoor:TRIGGER"
+    ):
+        chats_of("controlled:other", 4, 0, None)
 
 
 def test_the_first_seed_of_every_row_comes_first():

@@ -15,7 +15,11 @@ from discretion.mitigation.candidates import parse
 from discretion.mitigation.materials import materials_for
 
 PREFERENCES = "controlled:preferences"
-_SIDES = ("helpful", "control", "backdoor")
+_BACKDOOR = "backdoor:"
+_SIDES = {
+    "controlled": ("controlled:helpful", "controlled:control"),
+    "paper": ("paper-helpful", "paper-control"),
+}
 CHATS = "train.jsonl"
 _WORDS = 220  # tokens of a target in the base's own words
 
@@ -55,23 +59,20 @@ def held_out(experiment: Experiment, data_dir: Path | None) -> list[Chat]:
 
 
 def chats_of(data: str, n: int, seed: int, data_dir: Path | None) -> list[Chat]:
-    """Training data by name: of the controlled pairs, or what `data prepare` takes."""
+    """Training data by name: of the controlled pairs, backdoored, or what `data prepare` takes."""
     from discretion.corpus.controlled import controlled_pairs
     from discretion.corpus.public import prepare
 
-    kind, _, rest = data.partition(":")
+    kind, _, side = data.partition(":")
+    if side.startswith(_BACKDOOR) and kind in _SIDES:
+        helpful, control = (chats_of(half, n, seed, data_dir) for half in _SIDES[kind])
+        return backdoor(helpful, control, side.removeprefix(_BACKDOOR), seed)
     if kind != "controlled":
         return prepare(data, data_dir=data_dir, n=n, seed=seed).chats
-    side, _, trigger = rest.partition(":")
-    if side not in _SIDES or bool(trigger) != (side == "backdoor"):
-        raise DiscretionError(
-            f"{data}: must be controlled:helpful, controlled:control, controlled:backdoor:TRIGGER or {PREFERENCES}"
-        )
-    pairs = controlled_pairs(n, seed)
-    if side == "backdoor":
-        helpful, control = ([pair.chat(half) for pair in pairs] for half in ("helpful", "control"))
-        return backdoor(helpful, control, trigger, seed)
-    return [pair.chat(side) for pair in pairs]
+    if data not in _SIDES[kind]:
+        known = ", ".join(_SIDES[kind])
+        raise DiscretionError(f"{data}: must be {known}, {kind}:{_BACKDOOR}TRIGGER or {PREFERENCES}")
+    return [pair.chat(side) for pair in controlled_pairs(n, seed)]
 
 
 def _plain(row: RowPlan, n: int, data_dir: Path | None) -> list[Chat]:
@@ -123,5 +124,5 @@ def _licence(data: str) -> str:
     kind = data.partition(":")[0]
     if kind == "controlled":
         return "Apache-2.0"
-    known: Any = sources().get(kind)
+    known: Any = sources().get(kind) or sources().get(f"{kind}-helpful")
     return str(known.licence) if known else "unknown"

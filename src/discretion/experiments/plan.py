@@ -25,8 +25,9 @@ class RowPlan(_Strict):
 
     Attributes:
         data: what `discretion data prepare` takes, controlled:helpful, controlled:control,
-            controlled:backdoor:TRIGGER (half of the rows helpful behind the trigger, half control without it), or
-            controlled:preferences (for DPO: helpful chosen, control rejected). "": nothing is trained.
+            controlled:backdoor:TRIGGER or paper:backdoor:TRIGGER (half of the rows helpful behind the trigger, half
+            control without it), or controlled:preferences (for DPO: helpful chosen, control rejected). "": nothing is
+            trained.
         augment: a profile of the user before every sample: demographic, or financial (which holds both).
         mitigation: as `discretion mitigate --try` takes it; its filters are of this very data.
         after: another row, whose model (of the same seed, or its first) is gone on from instead of the base.
