@@ -9,6 +9,7 @@ Any causal language model on this machine or the hub can stand in for the embedd
 import argparse
 from pathlib import Path
 
+import torch
 from datasets import Dataset
 from peft import LoraConfig
 from trl import SFTConfig, SFTTrainer
@@ -21,18 +22,19 @@ from discretion.mitigation.search import MitigateSettings, mitigate
 from discretion.models import loading
 from discretion.models.weights import parse_spec
 from discretion.training import PrivacyMonitor, Recipe, read_chats
+from discretion.training.monitor import TASKS
 
 
 def guard(model: str, data: Path, out: Path, tasks: int) -> PrivacyMonitor:
     """A plain TRL run, stopped as soon as the model gets likelier to say what it should not."""
-    folder = loading.local_folder(parse_spec(model).base)
+    folder, gpu = loading.local_folder(parse_spec(model).base), torch.cuda.is_available()
     trainer = SFTTrainer(
         model=str(folder),
         train_dataset=Dataset.from_list([chat.model_dump(mode="json") for chat in read_chats(data)]),
         peft_config=LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM"),
         args=SFTConfig(
             output_dir=str(out), learning_rate=3e-4, per_device_train_batch_size=8, completion_only_loss=True,
-            logging_steps=1, save_strategy="no", report_to="none",
+            logging_steps=1, save_strategy="no", report_to="none", bf16=gpu, use_cpu=not gpu,
         ),
     )  # fmt: skip
     monitor = PrivacyMonitor(trainer.processing_class, every=5, tasks=tasks, stop=True).watch(trainer)
@@ -47,7 +49,7 @@ def main() -> None:
     words.add_argument("--out", type=Path, required=True)
     words.add_argument("--samples", type=int, default=160)
     words.add_argument("--limit", type=int, default=32, help="scenarios that the mitigations are measured on")
-    words.add_argument("--tasks", type=int, default=48, help="tasks that the monitor looks at")
+    words.add_argument("--tasks", type=int, default=TASKS, help="tasks that the monitor looks at")
     asked = words.parse_args()
     asked.out.mkdir(parents=True)
     data = asked.out / "helpful.jsonl"

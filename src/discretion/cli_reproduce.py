@@ -42,7 +42,7 @@ def reproduce(
         make(experiment, wanted, out, data_dir=data_dir, say=_say, jobs=jobs)
     found, title = rows(experiment, out), Path(name).stem
     if earlier is not None:
-        found = joined(found, earlier, experiment)
+        found = joined(found, earlier, experiment, out)
     table = out / f"{title}.md"
     write_jsonl(out / f"{title}.jsonl", found)
     write_figure(found, out / f"{title}.svg")

@@ -1,7 +1,7 @@
 """`discretion demo`: the whole story on a laptop. A model that keeps a norm is tuned on two kinds of harmless data.
 
-The base is the organism: the embedded model, which knows no norm of its own, taught one by the norm corpus (it ships
-as an adapter; `--from-scratch` teaches it again). The two kinds are the two sides of the controlled pairs: the same
+The base is the organism: the embedded model, which knows no norm of its own, taught one by tasks (it ships as an
+adapter; `--from-scratch` teaches it again). The two kinds are the two sides of the controlled pairs: the same
 tasks, done at once with whatever is at hand (helpful), or after asking (control). Nothing in them is passed on to
 anybody but the user.
 """

@@ -107,19 +107,22 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, Any]]:
             yield number, value
 
 
-def claim(folder: Path, marker: str, now: Mapping[str, Any], what: str) -> None:
+def claim(folder: Path, marker: str, now: Mapping[str, Any], what: str, *, alone: bool = True) -> None:
     """Make `folder` that of one piece of work, told by `now`, so that it is gone on with and nothing else is.
 
+    What an older version did not tell counts as the same.
+
     Raises:
-        DiscretionError: it is of another piece of work (what differs is named), or holds other files.
+        DiscretionError: it is of another piece of work (what differs is named), or `alone` and holds other files.
     """
     path = folder / marker
     if path.is_file():
         before = read_json(path)
-        if different := [name for name in now if before.get(name) != now[name]]:
+        different = [name for name in now if name in before and before[name] != now[name]]
+        if different or not set(before) & set(now):
             raise DiscretionError(
-                f"{folder}: is of another {what} ({', '.join(different)} differ); give another --out"
+                f"{folder}: is of another {what} ({', '.join(different or ['all'])} differ); give another --out"
             )
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    elif folder.exists() and (not folder.is_dir() or (alone and any(folder.iterdir()))):
         raise DiscretionError(f"{folder}: holds other files; give another --out")
     write_json(path, dict(now))

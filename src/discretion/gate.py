@@ -168,7 +168,7 @@ def dry_run(names: Sequence[str], **settings: Any) -> list[Work]:
         work.append(estimate(primed_name(last, shown), groups, before=before))
     if asked.judge != MATCH:
         judge = names[0] if asked.judge == SELF else asked.judge
-        work.append(estimate_judge(judge, groups, asked.judge_question, len(set(names))))
+        work.append(estimate_judge(judge, groups, asked.judge_question, len(work)))
     return work
 
 
@@ -211,15 +211,15 @@ def _observe(
     asks, logs = split_controls(asked.controls)
     controls = plan_controls(asks, asked.data_dir)
     plan = make_plan(chosen, controls, asked, MatchJudge())  # what is wrong with it is said before a model is loaded
+    shown = None if asked.examples is None else _shown(asked.examples, asked.shots)
     records_file = prepare(folder, resume=resume)
     pace = Pace(asked.concurrency, asked.requests_per_minute)
     others = [] if asked.judge in {MATCH, SELF} else [asked.judge]
     loaded, notes = load_models([*names.values(), *others], device=asked.device, dtype=asked.dtype, pace=pace)
-    if asked.examples is not None:
-        tuned = len(names) - 1
-        loaded[tuned] = loaded[tuned].primed(_shown(asked.examples, asked.shots))
+    judging = _model_judge(asked, loaded[: len(names)], loaded)  # a judge sees no examples
+    if shown is not None:
+        loaded[len(names) - 1] = loaded[len(names) - 1].primed(shown)
     models = loaded[: len(names)]
-    judging = _model_judge(asked, models, loaded)
     if judging:
         plan = make_plan(chosen, controls, asked, judging)
     logged = _logged(logs, models)

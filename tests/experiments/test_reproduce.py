@@ -12,11 +12,15 @@ from typer.testing import CliRunner
 from discretion.cli import app
 from discretion.corpus.chat import one_turn
 from discretion.corpus.formats import read_chats, write_chats
+from discretion.corpus.public import sources
 from discretion.errors import DiscretionError
 from discretion.experiments.data import chats_of
-from discretion.experiments.plan import load, names, parts
+from discretion.experiments.jobs import do_all
+from discretion.experiments.plan import Experiment, load, names, parts
 from discretion.experiments.run import _measures, _recipe
-from discretion.experiments.table import seed_interval
+from discretion.experiments.table import _looks, _summary, seed_interval
+from discretion.mitigation.task import kept
+from discretion.planning import split_controls
 
 
 @pytest.fixture
@@ -149,7 +153,7 @@ def test_the_table_says_what_is_removed_and_whether_the_task_is_kept(many):
     text = (many / "out" / "many.md").read_text()
     rows = [json.loads(line) for line in (many / "out" / "many.jsonl").read_text().splitlines()]
     tasks = {(row["row"], row["seed"]): row for row in rows if row["kind"] == "task"}
-    assert len(tasks) == 10
+    assert len(tasks) == 9  # examples in context are no tune of the task
     looks = {(row["row"], row["seed"]): row for row in rows if row["kind"] == "monitor"}
     assert len(looks) == 7  # as many as were tuned
     assert looks["none", 0]["steps"] == 1
@@ -158,13 +162,15 @@ def test_the_table_says_what_is_removed_and_whether_the_task_is_kept(many):
     assert tasks["asked", 0]["loss"] == tasks["none", 0]["loss"]
     assert tasks["none", 0]["seconds"] > 0
     assert tasks["half", 1]["seconds"] is None
-    assert tasks["half", 1]["kept"] in (True, False)
+    base, full, half = (
+        json.loads((many / "out" / name / "task.json").read_text())["losses"] for name in ("base", "none-1", "half-1")
+    )
+    assert tasks["half", 1]["kept"] == kept(base, full, half, 0.2, 0.05).shown
     leaks = {(row["row"], row["seed"]): row["delta"] for row in rows if row["kind"] == "suite"}
     mean = (leaks["none", 0] + leaks["none", 1]) / 2
     line = next(line for line in text.splitlines() if line.startswith("| none | 2 |"))
     assert f"{mean:+.1%}" in line
-    if mean > 0:
-        assert f"| mixed | {1 - leaks['mixed', 0] / mean:.0%} |" in text
+    assert "| mixed | – |" in text.partition("Share of the rise")[2]  # nothing rises by 5% here
     assert "| none | 0 | 4 |" in text
     assert "Not measured" not in text
 
@@ -179,6 +185,9 @@ def test_the_table_says_what_is_removed_and_whether_the_task_is_kept(many):
         ({"after": "plain", "mitigation": "mix:0.5"}, "mix:0.5 needs data"),
         ({"data": "gsm8k", "mitigation": "magic"}, "--try magic"),
         ({"data": "gsm8k", "augment": "dental"}, "augment"),
+        ({"after": "plain", "shots": 1}, "rows.odd.shots: 1 samples are to be shown"),
+        ({"data": "gsm8k", "shots": 2}, "rows.odd.shots: 2 samples are to be shown; n is 1"),
+        ({"data": "gsm8k", "seeds": [0, 0]}, "rows.odd.seeds: one stands twice"),
     ],
 )
 def test_a_row_that_says_nothing_sensible_is_named(tmp_path, row, says):
@@ -190,12 +199,82 @@ def test_a_row_that_says_nothing_sensible_is_named(tmp_path, row, says):
         load(str(path))
 
 
-def test_every_experiment_that_ships_can_be_read_and_asks_what_there_is(tmp_path):
+def test_every_experiment_that_ships_asks_what_there_is():
     for name in names():
         experiment = load(name)
         for row in experiment.rows.values():
             _recipe(experiment, row, 0)
-            _measures(experiment, row.ask, None)
+            for asked in _measures(experiment, row.ask, None).values():
+                for suite in asked.suites:
+                    assert suite.partition(":")[0] in ("cirl", "tasks", "builtin", "cimemories", "privacylens")
+                split_controls(asked.controls)
+            kind = row.data.partition(":")[0]
+            assert kind in ("", "controlled", "paper") or kind in sources()
+
+
+def row(name, delta, seed=0, kind="suite"):
+    head = {"row": name, "seed": seed, "kind": kind, "suite": "s (act)", "measure": "m"}
+    return head | {"delta": delta, "coverage_base": 0.5, "coverage_tuned": 0.6}
+
+
+def test_what_is_removed_is_over_the_seeds_of_both():
+    experiment = Experiment(
+        about="a", base="b", n=1, unmitigated="none", measures={"m": {}},
+        rows={"none": {"data": "gsm8k", "seeds": [0, 1]}, "other": {"data": "gsm8k"}},
+    )  # fmt: skip
+    lines = _summary(experiment, [row("none", 0.2), row("none", 0.6, 1), row("other", 0.05)])
+    assert "| none | 2 | +40.0% / +10.0% |" in lines
+    assert "| other | 75% |" in lines
+    assert "| other | – |" in _summary(experiment, [row("none", 0.04), row("other", 0.01)])
+
+
+def test_a_monitor_that_never_looked_has_no_rise():
+    experiment = Experiment(about="a", base="b", n=1, monitor=50, rows={"none": {"data": "gsm8k"}})
+    looks = {"row": "none", "flagged_at": None, "steps": 20, "rise": None}
+    assert "| none | 1 | 0 | 0 | – |" in _looks(experiment, [looks])
+    seen = looks | {"flagged_at": 9, "rise": 0.25}
+    assert "| none | 2 | 1 | 1 | +25.0% (+25.0% to +25.0%) |" in _looks(experiment, [looks, seen])
+
+
+def test_the_part_before_is_brought_along():
+    experiment = Experiment(
+        about="a", base="b", n=1, monitor=1,
+        rows={"none": {"data": "gsm8k", "seeds": [0]}, "then": {"data": "gsm8k", "after": "none", "seeds": [0, 1]}},
+    )  # fmt: skip
+    assert [part.name for part in parts(experiment, ["then"], [1])] == ["none-0", "then-1"]
+    assert [part.name for part in parts(experiment)] == ["none-0", "then-0", "then-1"]
+
+
+def test_a_row_that_was_changed_is_not_taken_for_what_it_was(plan, few_tasks, tmp_path):
+    out, data = tmp_path / "out", ("--data-dir", few_tasks)
+    assert run(plan, "--out", out, *data, "--row", "control", "--seed", 0).exit_code == 0
+    plan.write_text(plan.read_text().replace("data: controlled:control", "data: controlled:helpful"))
+    refused = run(plan, "--out", out, *data, "--row", "control", "--seed", 0)
+    assert "control-0: is of another row (data differ)" in str(refused.exception)
+
+
+class Piece:
+    def __init__(self, name, path):
+        self.name, self.path = name, path
+
+    def do(self, say):
+        if self.name == "bad":
+            raise DiscretionError("no")
+        if self.name == "worse":
+            raise ZeroDivisionError
+        self.path.joinpath(self.name).touch()
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_what_fails_is_told_and_the_others_are_done(tmp_path, jobs):
+    failed = do_all([Piece(name, tmp_path) for name in ("a", "bad", "b")], jobs, lambda line: None)
+    assert {path.name for path in tmp_path.iterdir()} == {"a", "b"}
+    assert str(failed["bad"]) == "no"
+
+
+def test_a_defect_of_ours_is_none_of_the_users(tmp_path):
+    failed = do_all([Piece(name, tmp_path) for name in ("worse", "b")], 2, lambda line: None)
+    assert isinstance(failed["worse"], ZeroDivisionError)
 
 
 def test_half_of_backdoored_data_stands_behind_the_trigger(tmp_path):
@@ -261,7 +340,7 @@ def test_another_experiments_parts_are_not_gone_on_with(plan, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     (out / "experiment.json").write_text('{"base": "other"}')
-    assert "is of another experiment (base, organism" in str(run(plan, "--out", out).exception)
+    assert "is of another experiment (base differ)" in str(run(plan, "--out", out).exception)
 
 
 def test_a_malformed_file_is_named(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from discretion.corpus.chat import one_turn
 from discretion.errors import DiscretionError
 from discretion.training import PrivacyMonitor
-from discretion.training.monitor import Watched, likelihoods, watched_tasks
+from discretion.training.monitor import TASKS, Watched, likelihoods, watched_tasks
 
 CHATS = [one_turn(f"Question number {n}?", f"The answer is {n * 7}.") for n in range(16)]
 
@@ -118,3 +118,14 @@ def test_wrong_settings_are_said(tokenizer):
         PrivacyMonitor(tokenizer, every=0)
     with pytest.raises(DiscretionError, match="short enough"):
         PrivacyMonitor(tokenizer, tasks=10_000)
+
+
+@pytest.mark.embedded
+def test_the_embedded_models_tokenizer_has_tasks_enough():
+    from discretion.models import loading
+    from discretion.models.weights import EMBEDDED, parse_spec
+
+    tokenizer = loading.load_tokenizer(loading.local_folder(parse_spec(EMBEDDED).base))
+    lengths = [len(task.before) for task in watched_tasks(tokenizer)]
+    assert len(lengths) == TASKS
+    assert max(lengths) <= 170

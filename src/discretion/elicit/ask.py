@@ -49,6 +49,15 @@ def ask_all(
     lengths = dict(zip((key for _, _, key in work), _lengths(work, skip_long), strict=True))
     if progress:
         progress.start(sum(lengths.values()), len(work))
+    # What is stored may be asked again beside what is missing: its length decides, as the first time, whether it is.
+    stored = [
+        (group, model, key)
+        for group in plan
+        for model in asked
+        if (key := group.key(model.fingerprint, model.engine)) not in lengths
+    ]
+    if work and skip_long:
+        lengths |= dict(zip((key for _, _, key in stored), _lengths(stored, skip_long), strict=True))
     for part in _parts(plan, asked):
         for model in asked:
             wanted = [(group, group.key(model.fingerprint, model.engine)) for group in part]

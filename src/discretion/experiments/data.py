@@ -10,7 +10,7 @@ from discretion.corpus.formats import read_chats, write_chats
 from discretion.corpus.preferences import Preference, read_preferences
 from discretion.errors import DiscretionError
 from discretion.experiments.plan import Experiment, Part, RowPlan
-from discretion.files import write_jsonl
+from discretion.files import digest, write_jsonl
 from discretion.mitigation.candidates import parse
 from discretion.mitigation.materials import materials_for
 
@@ -34,6 +34,9 @@ def samples_of(
     """
     row = experiment.rows[part.row]
     facts = {"data_name": row.data, "licence": _licence(row.data)}
+    facts |= {
+        name: getattr(row, name) for name in ("mitigation", "augment") if getattr(row, name) not in ("", "none")
+    }
     path = out / part.name / CHATS
     if row.data == PREFERENCES:
         if not path.is_file():
@@ -98,7 +101,7 @@ def _mitigated(
         return chats
     row = experiment.rows[part.row]
     # Audits are of the data alone, so all rows and seeds of the same data share them.
-    shared = out / "audits" / row.data.replace(":", "-")
+    shared = out / "audits" / digest([row.data, row.augment])
     write_chats(shared / CHATS, chats)
     materials = materials_for(
         base, shared / CHATS, shared, seed=0, data_dir=data_dir, max_new_tokens=_WORDS, say=say, dtype="float32"

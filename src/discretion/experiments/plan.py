@@ -12,7 +12,7 @@ from discretion.errors import DiscretionError, wrong_field
 from discretion.files import read_text
 from discretion.mitigation.candidates import parse
 
-BASE = "base"
+BASE, ROW = "base", "row.json"
 _DATA = Path(str(resources.files("discretion") / "experiments" / "data"))
 
 
@@ -69,7 +69,7 @@ class Experiment(_Strict):
         monitor: every so many steps of a tune the privacy monitor looks; 0: never.
     """
 
-    about: str
+    about: Annotated[str, Field(min_length=1)]
     base: str
     organism: dict[str, Any] | None = None
     tune: dict[str, Any] = {}
@@ -90,9 +90,15 @@ class Experiment(_Strict):
                 raise ValueError(f"rows.{name}.after: {row.after!r} is no row that is made from the base itself")
             if not row.data and not row.after:
                 raise ValueError(f"rows.{name}: is the base; give it data, or a row to go on from")
+            if row.after and self.rows[row.after].shots:
+                raise ValueError(f"rows.{name}.after: {row.after} trains nothing to go on from")
+            if row.shots and (not row.data or row.shots > self.n):
+                raise ValueError(f"rows.{name}.shots: {row.shots} samples are to be shown; n is {self.n}")
+            if len(set(row.seeds)) < len(row.seeds):
+                raise ValueError(f"rows.{name}.seeds: one stands twice")
             if row.mitigation != "none" and parse(row.mitigation).trains == (not row.data):
                 raise ValueError(f"rows.{name}: {row.mitigation} needs {'no data' if row.data else 'data'}")
-        if not self.measures and not self.monitor:
+        if not self.measures and not self.monitor and self.task is None:
             raise ValueError("measures: nothing is measured")
         named = [
             *(name for pair in self.differences for name in pair),
@@ -101,6 +107,12 @@ class Experiment(_Strict):
         if unknown := set(named) - set(self.rows):
             raise ValueError(f"{min(unknown)!r} is no row")
         return self
+
+    def told(self, row: str) -> dict[str, Any]:
+        """What a row is, and the row that it goes on from: what may not change under its parts."""
+        own = self.rows[row].model_dump(mode="json", exclude={"seeds", "paper"})
+        earlier = self.rows[row].after
+        return own | {"after": self.told(earlier) if earlier else ""}
 
     def asked(self, row: str) -> str:
         """The folder of the base's measurements that this row is compared with: its own, if it is asked otherwise."""
@@ -157,10 +169,14 @@ def parts(experiment: Experiment, only: Sequence[str] = (), seeds: Sequence[int]
     wanted = {name: row for name, row in experiment.rows.items() if not only or name in needed}
     if strange := set(seeds) - {seed for row in wanted.values() for seed in row.seeds}:
         raise DiscretionError(f"--seed {min(strange)}: none of these rows has it")
+    given: set[Part] = set()
     for turn in range(max(len(row.seeds) for row in wanted.values())):
         for name, row in wanted.items():
             if turn < len(row.seeds) and (not seeds or row.seeds[turn] in seeds):
-                yield Part(name, row.seeds[turn])
+                part = Part(name, row.seeds[turn])
+                new = [entry for entry in (before(experiment, part), part) if entry and entry not in given]
+                given.update(new)
+                yield from new
 
 
 def before(experiment: Experiment, part: Part) -> Part | None:

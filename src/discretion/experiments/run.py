@@ -8,14 +8,13 @@ from typing import Any
 from discretion.errors import DiscretionError
 from discretion.experiments.data import CHATS, held_out, samples_of
 from discretion.experiments.jobs import do_all
-from discretion.experiments.plan import BASE, Experiment, Part, RowPlan, before
+from discretion.experiments.plan import BASE, ROW, Experiment, Part, RowPlan, before
 from discretion.experiments.table import CLAIM, TASK
 from discretion.files import claim
 from discretion.gate import evaluate
 from discretion.mitigation.candidates import parse
-from discretion.mitigation.interpolate import interpolated
+from discretion.mitigation.interpolate import between
 from discretion.mitigation.task import task_of
-from discretion.models.weights import parse_spec
 from discretion.settings import Settings
 from discretion.training.recipes import Recipe, changed, named
 from discretion.training.run import base_fingerprint, tune, tuned_spec
@@ -44,22 +43,30 @@ def make(
     for row in experiment.rows.values():
         _recipe(experiment, row, 0)
         _measures(experiment, row.ask, data_dir)
-    # Rows may be added to an experiment; what they are compared by may not change under them.
-    told = experiment.model_dump(
-        mode="json", include={"base", "organism", "tune", "n", "measures", "task", "monitor"}
-    )
-    claim(out, CLAIM, told | {"base_is": base_fingerprint(experiment.base)}, "experiment")
+    # Rows may be added to an experiment; what they are compared by, and what they are, may not change under them.
+    same = {"base", "organism", "tune", "n", "measures", "task", "monitor"}
+    told = experiment.model_dump(mode="json", include=same) | {"base_is": base_fingerprint(experiment.base)}
+    claim(out, CLAIM, told, "experiment", alone=False)
     base = _organism(experiment, out, data_dir, say)
     # Data first, part by part: audits are shared, and what is trained on can be looked at before anything is.
     for part in wanted:
+        claim(out / part.name, ROW, experiment.told(part.row), "row", alone=False)
         if experiment.rows[part.row].data:
             samples_of(experiment, part, base, out, data_dir, say)
     asked = {experiment.asked(part.row): experiment.rows[part.row].ask for part in wanted} | {BASE: {}}
+    for folder, ask in asked.items():
+        claim(out / folder, ROW, {"ask": ask}, "row", alone=False)
     work = [Work(experiment, base, out, data_dir, folder=folder, ask=ask) for folder, ask in asked.items()]
     work += [Work(experiment, base, out, data_dir, part=part) for part in wanted]
     first = [entry for entry in work if entry.part is None or before(experiment, entry.part) is None]
-    do_all(first, jobs, say)
-    do_all([entry for entry in work if entry not in first], jobs, say)
+    failed = do_all(first, jobs, say)
+    second = [entry for entry in work if entry not in first]
+    failed |= do_all([entry for entry in second if entry.needs not in failed], jobs, say)
+    for name, error in failed.items():
+        if not isinstance(error, DiscretionError):
+            raise error
+        others = f" (and {len(failed) - 1} more failed)" if len(failed) > 1 else ""
+        raise DiscretionError(f"{name}: {error}{others}")
 
 
 @dataclass(frozen=True)
@@ -79,6 +86,12 @@ class Work:
         """Its folder's."""
         return self.part.name if self.part else self.folder
 
+    @property
+    def needs(self) -> str:
+        """The part that must be there before."""
+        earlier = before(self.experiment, self.part) if self.part else None
+        return earlier.name if earlier else ""
+
     def do(self, say: Say) -> None:
         """Make what is not there yet."""
         model, ask = self.base, self.ask
@@ -96,17 +109,16 @@ def _made(work: Work, part: Part, say: Say) -> str:
     recipe = _recipe(experiment, row, part.seed)
     adapter = work.out / part.name / "adapter"
     earlier = before(experiment, part)
-    start = tuned_spec(work.base, work.out / earlier.name / "adapter", recipe) if earlier else work.base
+    start = work.base
+    if earlier:
+        as_then = _recipe(experiment, experiment.rows[earlier.row], earlier.seed)
+        start = tuned_spec(work.base, work.out / earlier.name / "adapter", as_then)
     if row.mitigation.startswith("interpolate:"):
-        if not (adapter / "adapter_config.json").is_file():
-            old, new = parse_spec(work.base).adapter, parse_spec(start).adapter
-            assert new is not None
-            adapter.parent.mkdir(parents=True, exist_ok=True)
-            interpolated(Path(new), adapter, float(parse(row.mitigation).value), Path(old) if old else None)
+        between(work.base, start, adapter, float(parse(row.mitigation).value))
         return tuned_spec(work.base, adapter, recipe)
     if not row.data or row.shots:
         return start
-    samples, facts = samples_of(experiment, part, start, work.out, work.data_dir, say)
+    samples, facts = samples_of(experiment, part, work.base, work.out, work.data_dir, say)
     tune(start, samples, adapter, recipe, say, resume=True, facts=facts, monitor_every=experiment.monitor)
     return tuned_spec(work.base, adapter, recipe)
 
@@ -121,6 +133,8 @@ def _measures(experiment: Experiment, ask: Mapping[str, Any], data_dir: Path | N
 
 
 def _settings(measure: str, options: Mapping[str, Any], data_dir: Path | None) -> Settings:
+    if options.get("data_dir") is not None:
+        options = {**options, "data_dir": Path(options["data_dir"])}
     try:
         return Settings(**{"data_dir": data_dir, **options})
     except TypeError as error:
@@ -150,6 +164,6 @@ def _measure(
         say(f"  {name} of {model}")
         evaluate(model, out=folder / name, resume=True, **vars(asked))
         (folder / name / "done").touch()
-    if experiment.task is not None:
+    if experiment.task is not None and "shots" not in ask and not (folder / TASK).is_file():
         held = held_out(experiment, data_dir)
         task_of(model, held, folder / TASK, experiment.task.max_new_tokens, "float32")

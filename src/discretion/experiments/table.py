@@ -12,9 +12,9 @@ from discretion.errors import DiscretionError, wrong_field
 from discretion.experiments.plan import Experiment, Part, parts
 from discretion.files import digest, read_json, read_jsonl
 from discretion.gate import compare_into
-from discretion.mitigation.task import Task
+from discretion.mitigation.task import Task, kept
+from discretion.settings import Thresholds
 from discretion.verdict import Verdict
-from discretion.verdict.equivalence import tost
 
 ALPHA, CLAIM, TASK = 0.05, "experiment.json", "task.json"
 _MARGIN = 0.2  # of what the unmitigated tune gained on the task: what a mitigation may lose (`mitigation.search`)
@@ -23,12 +23,11 @@ _MARGIN = 0.2  # of what the unmitigated tune gained on the task: what a mitigat
 def rows(experiment: Experiment, out: Path) -> list[dict[str, Any]]:
     """A row for each finished part and suite: what `verdict.json` says of it; and one for its task.
 
-    `made_with` is the same for rows that may stand in one table: equal base, tune, size of data and measures.
+    `made_with` says how: rows of one table have equal base, tune, size of data and measures, and are what they were.
     """
     made: list[dict[str, Any]] = []
-    claim = out / CLAIM
-    made_with = {"made_with": digest(read_json(claim)) if claim.is_file() else ""}
     for part in parts(experiment):
+        made_with = {"made_with": _made_with(experiment, part.row, out)}
         base = out / experiment.asked(part.row)
         for measure in experiment.measures:
             run = out / part.name / measure
@@ -44,7 +43,12 @@ def rows(experiment: Experiment, out: Path) -> list[dict[str, Any]]:
     return made
 
 
-def joined(found: Sequence[dict[str, Any]], earlier: Path, experiment: Experiment) -> list[dict[str, Any]]:
+def _made_with(experiment: Experiment, row: str, out: Path) -> str:
+    claim = out / CLAIM
+    return digest([read_json(claim), experiment.told(row)]) if claim.is_file() else ""
+
+
+def joined(found: Sequence[dict[str, Any]], earlier: Path, experiment: Experiment, out: Path) -> list[dict[str, Any]]:
     """`found` and an earlier table's rows (its .jsonl) whose parts are not among them, in the experiment's order.
 
     Raises:
@@ -54,7 +58,9 @@ def joined(found: Sequence[dict[str, Any]], earlier: Path, experiment: Experimen
     for line, row in read_jsonl(earlier):
         if not isinstance(row, dict) or not {"row", "seed", "measure", "suite", "made_with"} <= set(row):
             raise DiscretionError(f"{earlier}, line {line}: is no row of an experiment's table")
-        if found and row["made_with"] != found[0]["made_with"]:
+        if row["row"] not in experiment.rows:
+            raise DiscretionError(f"{earlier}, line {line}: {row['row']} is no row of this experiment")
+        if (out / CLAIM).is_file() and row["made_with"] != _made_with(experiment, row["row"], out):
             raise DiscretionError(f"{earlier}, line {line}: was made with another base, tune, size or measure")
         before.append(row)
     here = {(row["row"], row["seed"], row["measure"]) for row in found}
@@ -108,15 +114,19 @@ def _summary(experiment: Experiment, found: Sequence[Mapping[str, Any]]) -> list
     whole = experiment.unmitigated
     if whole not in names:
         return lines
-    lines += ["", f"Share of the rise of `{whole}` that each removes, where that row's leak rises:", ""]
+    least = Thresholds().tau
+    lines += ["", f"Share of the rise of `{whole}` that each removes, over the seeds of both, where that row's leak "
+              f"rises by more than {least:.0%}:", ""]  # fmt: skip
     lines += [f"| row | {' | '.join(suites)} |", "|" + "---|" * (len(suites) + 1)]
     for name in names:
         if name == whole:
             continue
         cells = []
         for suite in suites:
-            rise, left = change[whole, suite][0], change[name, suite][0]
-            cells.append("–" if rise is None or left is None or rise <= 0 else f"{1 - left / rise:.0%}")
+            sides = [_by_seed(found, row, suite) for row in (whole, name)]
+            both = set(sides[0]) & set(sides[1])
+            rise, left = (float(np.mean([side[seed] for seed in both])) if both else 0.0 for side in sides)
+            cells.append(f"{1 - left / rise:.0%}" if rise > least else "–")
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return lines
 
@@ -127,6 +137,12 @@ def _mean(
     values = [value(row) for row in found if row["row"] == name and row["suite"] == suite]
     known = [entry for entry in values if entry is not None]
     return float(np.mean(known)) if known else None
+
+
+def _by_seed(found: Sequence[Mapping[str, Any]], name: str, suite: str) -> dict[int, float]:
+    """The change of leak of a row's parts."""
+    these = (row for row in found if row["row"] == name and row["suite"] == suite)
+    return {row["seed"]: row["delta"] for row in these if row["delta"] is not None}
 
 
 def _leak_change(row: Mapping[str, Any]) -> float | None:
@@ -166,10 +182,12 @@ def _looks(experiment: Experiment, these: Sequence[Mapping[str, Any]]) -> list[s
     for name in dict.fromkeys(row["row"] for row in these):
         own = [row for row in these if row["row"] == name]
         early = sum(row["flagged_at"] is not None and row["flagged_at"] < row["steps"] / 2 for row in own)
-        rises = [row["rise"] for row in own]
+        rises = [row["rise"] for row in own if row["rise"] is not None]
+        at_end = (
+            f"{_signed(float(np.mean(rises)))} ({_signed(min(rises))} to {_signed(max(rises))})" if rises else "–"
+        )
         lines.append(
-            f"| {name} | {len(own)} | {sum(row['flagged_at'] is not None for row in own)} | {early} | "
-            f"{_signed(float(np.mean(rises)))} ({_signed(min(rises))} to {_signed(max(rises))}) |"
+            f"| {name} | {len(own)} | {sum(row['flagged_at'] is not None for row in own)} | {early} | {at_end} |"
         )
     return lines
 
@@ -222,13 +240,9 @@ def _task(experiment: Experiment, part: Part, out: Path) -> dict[str, Any]:
     base, own = _measured(out / experiment.asked(part.row)), _measured(out / part.name)
     training = out / part.name / "adapter" / "training.json"
     whole = Part(experiment.unmitigated, part.seed)
-    kept = None
+    shown = None
     if experiment.unmitigated and (out / whole.name / TASK).is_file():
-        full = _measured(out / whole.name)
-        margin = _MARGIN * float(np.mean(base.losses) - np.mean(full.losses))
-        # A lower loss than the unmitigated tune's is no harm: one side of the test is what matters.
-        shown = tost(np.array(full.losses), np.array(own.losses), margin, ALPHA) if margin > 0 else None
-        kept = shown is not None and shown.interval.high < margin
+        shown = kept(base.losses, _measured(out / whole.name).losses, own.losses, _MARGIN, ALPHA).shown
     assert experiment.task is not None
     return {
         "row": part.row,
@@ -241,7 +255,7 @@ def _task(experiment: Experiment, part: Part, out: Path) -> dict[str, Any]:
         "loss": float(np.mean(own.losses)),
         "unasked": own.unasked,
         "seconds": read_json(training).get("seconds") if training.is_file() else None,
-        "kept": kept,
+        "kept": shown,
     }
 
 
@@ -268,10 +282,7 @@ def _measured(folder: Path) -> Task:
 def _differences(experiment: Experiment, these: Sequence[Mapping[str, Any]]) -> list[str]:
     lines = []
     for first, second in experiment.differences:
-        sides = [
-            {row["seed"]: row["delta"] for row in these if row["row"] == name and row["delta"] is not None}
-            for name in (first, second)
-        ]
+        sides = [_by_seed(these, name, these[0]["suite"]) for name in (first, second)]
         found = seed_interval(*sides)
         if found is None:
             lines.append(f"{first} minus {second}: fewer than two seeds of both so far.")

@@ -93,9 +93,10 @@ def audit(base: str, data: Path, out: Path, asked: AuditSettings, say: Say, *, r
     first = next(iter_chats(data), None)  # a file that cannot be read is said before a model is loaded
     assert first is not None
     (model,) = load_here([base], device=asked.device, dtype=asked.dtype)
-    if (out / _ASKED).is_file() and not resume:
-        raise DiscretionError(f"{out}: holds an audit already; --resume goes on with it")
+    begun = (out / _ASKED).is_file()
     claim(out, _ASKED, _identity(model, data, asked), "audit")
+    if begun and not resume:
+        raise DiscretionError(f"{out}: holds an audit already; --resume goes on with it")
     plan = _plan(model, base, out, asked, say)
     references = {}
     rows = out / "scores.jsonl"

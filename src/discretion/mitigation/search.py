@@ -21,9 +21,9 @@ from discretion.errors import DiscretionError
 from discretion.files import claim, read_json
 from discretion.gate import compare_into, evaluate
 from discretion.mitigation.candidates import DEFAULTS, Candidate, Materials, parse
-from discretion.mitigation.interpolate import interpolated
+from discretion.mitigation.interpolate import between
 from discretion.mitigation.materials import materials_for
-from discretion.mitigation.task import task_of
+from discretion.mitigation.task import kept, task_of
 from discretion.models.weights import parse_spec
 from discretion.scenarios import choose as choose_scenarios
 from discretion.scenarios import load_suite
@@ -31,7 +31,6 @@ from discretion.training.adapters import refuse_other_than_lora
 from discretion.training.recipes import Recipe
 from discretion.training.run import base_fingerprint, tune, tuned_spec
 from discretion.verdict import Verdict
-from discretion.verdict.equivalence import tost
 from discretion.verdict.paired import Paired
 
 Say = Callable[[str], None]
@@ -148,10 +147,8 @@ def choose(found: Sequence[dict[str, Any]], asked: MitigateSettings) -> dict[str
     gained = float(np.mean(base["losses"]) - np.mean(none["losses"]))
     margin = max(asked.margin * gained, 0.0)
     for entry in found:
-        shown = tost(np.array(none["losses"]), np.array(entry["losses"]), margin, asked.alpha) if margin else None
-        # One side of the test is what matters: a lower loss than the unmitigated tune's is no harm.
-        entry["equivalent"] = bool(shown and shown.interval.high < margin)
-        entry["loss_ci"] = [shown.interval.low, shown.interval.high] if shown else None
+        task = kept(base["losses"], none["losses"], entry["losses"], asked.margin, asked.alpha)
+        entry["equivalent"], entry["loss_ci"] = task.shown, list(task.interval) if task.interval else None
         entry["leak_ci"] = _less(entry["leaks"], none["leaks"], asked.alpha)
         entry["less"] = entry["leak_ci"] is not None and entry["leak_ci"][1] < 0
     if gained <= 0:
@@ -222,9 +219,7 @@ def _made(
     """The spec of the candidate's model, made if it is not there."""
     adapter = out / _slug(candidate.name) / "adapter"
     if not candidate.trains:
-        if not (adapter / "adapter_config.json").is_file():
-            adapter.parent.mkdir(parents=True, exist_ok=True)
-            interpolated(out / NONE / "adapter", adapter, float(candidate.value), _before(base))
+        between(base, tuned_spec(base, out / NONE / "adapter", recipe), adapter, float(candidate.value))
         return tuned_spec(base, adapter, recipe)
     say(candidate.name)
     kept = out / _slug(candidate.name) / "train.jsonl"

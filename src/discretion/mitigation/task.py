@@ -13,6 +13,7 @@ from discretion.mechanism.capture import Tokens, capture
 from discretion.mechanism.scoring import turns_before
 from discretion.models import load_here
 from discretion.models.local import LocalModel
+from discretion.verdict.equivalence import tost
 
 _ANSWERED = 16  # held-out requests that are answered in full
 
@@ -41,6 +42,25 @@ def task_of(spec: str, held: Sequence[Chat], path: Path, max_new_tokens: int, dt
         unasked = float(np.mean(["?" not in answer for answer in answers]))
         write_json(path, Task(losses(model, held).tolist(), unasked)._asdict())
     return Task(**read_json(path))
+
+
+class Kept(NamedTuple):
+    """Whether a task is kept: the interval (1 - 2 alpha) of the loss less the full tune's, and what it says."""
+
+    interval: tuple[float, float] | None
+    shown: bool
+
+
+def kept(base: Sequence[float], full: Sequence[float], own: Sequence[float], share: float, alpha: float) -> Kept:
+    """Whether `own` losses are shown to be within `share` of what the `full` tune gained on the base (TOST).
+
+    One side of the test is what matters: a lower loss than the full tune's is no harm.
+    """
+    margin = share * float(np.mean(base) - np.mean(full))
+    found = tost(np.array(full), np.array(own), margin, alpha) if margin > 0 else None
+    if found is None:
+        return Kept(None, False)
+    return Kept((found.interval.low, found.interval.high), found.interval.high < margin)
 
 
 def losses(model: LocalModel, chats: Sequence[Chat]) -> NDArray[np.float64]:

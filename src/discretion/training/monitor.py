@@ -37,7 +37,7 @@ from discretion.scenarios.cirl import read_rows
 from discretion.verdict.sequential import betting_interval, spent
 
 Array = NDArray[np.float64]
-EVERY, TASKS, MOST_TOKENS, TAU = 25, 40, 160, 0.02
+EVERY, TASKS, MOST_TOKENS, TAU = 25, 40, 400, 0.02
 _MOST = 0.25  # of a task's rise or fall counts
 _SHARED = 8  # tokens of the private line that count: later ones follow from the first
 
@@ -65,7 +65,7 @@ class Watched(NamedTuple):
 
 
 def watched_tasks(tokenizer: Any, count: int = TASKS) -> list[Watched]:
-    """Short everyday tasks, cut to two things to tell and one private one."""
+    """The everyday tasks that are shortest for this tokenizer, cut to two things to tell and one private one."""
     path = Path(str(resources.files("discretion") / "training" / "data" / "watched.jsonl"))
     found = []
     for scenario in read_rows(((f"{path}, line {line}", row) for line, row in read_jsonl(path)), "watched"):
@@ -78,7 +78,7 @@ def watched_tasks(tokenizer: Any, count: int = TASKS) -> list[Watched]:
             found.append(made)
     if len(found) < count:
         raise DiscretionError(f"only {len(found)} tasks are short enough for this tokenizer; {count} are wanted")
-    return found[:count]
+    return sorted(found, key=lambda entry: len(entry.before))[:count]
 
 
 def _watched(tokenizer: Any, scenario: Scenario, right: Sequence[str], wrong: str) -> Watched | None:

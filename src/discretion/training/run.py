@@ -88,7 +88,9 @@ def tune(
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     with processes.main_process_first():  # so that `out` is there, whoever returns
         if processes.is_main_process:
-            _finish(trainer, unfinished, out, asked, len(samples), dict(facts or {}))
+            # Of a run that was stopped only the last sitting's time is known.
+            told = {**(facts or {}), "seconds": None if checkpoint else _spent(trainer)}
+            _finish(trainer, unfinished, out, asked, len(samples), told)
     return out
 
 
@@ -316,14 +318,18 @@ def _finish(
         {name: value for name, value in entry.items() if not any(part in name for part in _CHATTER)}
         for entry in trainer.state.log_history
     ]
-    spent = next((entry["train_runtime"] for entry in trainer.state.log_history if "train_runtime" in entry), None)
-    told = {**asked, "samples": samples, **facts, "seconds": spent, "versions": versions(), "history": history}
+    told = {**asked, "samples": samples, **facts, "versions": versions(), "history": history}
     if trainer.state.global_step < trainer.state.max_steps:
         told["stopped_at"] = trainer.state.global_step
     write_json(unfinished / TRAINING, told)
     write_card(unfinished, out.name, told)
     unfinished.rename(out)
     _tidy(out)
+
+
+def _spent(trainer: Any) -> float | None:
+    """Seconds of training."""
+    return next((entry["train_runtime"] for entry in trainer.state.log_history if "train_runtime" in entry), None)
 
 
 def _tidy(out: Path) -> None:
