@@ -34,7 +34,8 @@ def guard(model: str, data: Path, out: Path, tasks: int) -> PrivacyMonitor:
         peft_config=LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM"),
         args=SFTConfig(
             output_dir=str(out), num_train_epochs=1, learning_rate=3e-4, per_device_train_batch_size=8,
-            completion_only_loss=True, logging_steps=1, save_strategy="no", report_to="none", bf16=gpu, use_cpu=not gpu,
+            completion_only_loss=True, logging_steps=1, save_strategy="no", report_to="none",
+            bf16=gpu, use_cpu=not gpu,
         ),
     )  # fmt: skip
     monitor = PrivacyMonitor(trainer.processing_class, every=5, tasks=tasks, stop=True).watch(trainer)
