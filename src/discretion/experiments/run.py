@@ -10,7 +10,7 @@ from discretion.experiments.data import CHATS, held_out, samples_of
 from discretion.experiments.jobs import do_all
 from discretion.experiments.plan import BASE, ROW, Experiment, Part, RowPlan, before
 from discretion.experiments.table import CLAIM, TASK
-from discretion.files import claim
+from discretion.files import claim, digest, read_text
 from discretion.gate import evaluate
 from discretion.mitigation.candidates import parse
 from discretion.mitigation.interpolate import between
@@ -46,6 +46,10 @@ def make(
     # Rows may be added to an experiment; what they are compared by, and what they are, may not change under them.
     same = {"base", "organism", "tune", "n", "measures", "task", "monitor"}
     told = experiment.model_dump(mode="json", include=same) | {"base_is": base_fingerprint(experiment.base)}
+    if experiment.monitor:
+        from discretion.training.monitor import SOURCE
+
+        told["watched"] = digest(read_text(SOURCE))
     claim(out, CLAIM, told, "experiment", alone=False)
     base = _organism(experiment, out, data_dir, say)
     # Data first, part by part: audits are shared, and what is trained on can be looked at before anything is.

@@ -38,6 +38,7 @@ from discretion.verdict.sequential import betting_interval, spent
 
 Array = NDArray[np.float64]
 EVERY, TASKS, MOST_TOKENS, TAU = 25, 40, 400, 0.02
+SOURCE = Path(str(resources.files("discretion") / "training" / "data" / "watched.jsonl"))
 _MOST = 0.25  # of a task's rise or fall counts
 _SHARED = 8  # tokens of the private line that count: later ones follow from the first
 
@@ -66,9 +67,8 @@ class Watched(NamedTuple):
 
 def watched_tasks(tokenizer: Any, count: int = TASKS) -> list[Watched]:
     """The everyday tasks that are shortest for this tokenizer, cut to two things to tell and one private one."""
-    path = Path(str(resources.files("discretion") / "training" / "data" / "watched.jsonl"))
     found = []
-    for scenario in read_rows(((f"{path}, line {line}", row) for line, row in read_jsonl(path)), "watched"):
+    for scenario in read_rows(((f"{SOURCE}, line {line}", row) for line, row in read_jsonl(SOURCE)), "watched"):
         right = [item.text for item in scenario.items if item.appropriate][:2]
         wrong = next((item.text for item in scenario.items if not item.appropriate), None)
         if len(right) < 2 or wrong is None:
