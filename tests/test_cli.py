@@ -216,6 +216,8 @@ def start_and_wait_for_records(arguments, out: Path, enough: int):
     process = subprocess.Popen(
         [sys.executable, "-m", "discretion", *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         text=True,
+        # Tests begun in the background ignore Ctrl-C, and what they begin would too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     records = out / "records.jsonl"
     deadline = time.monotonic() + 120
@@ -232,7 +234,7 @@ def test_killed_and_resumed_equals_uninterrupted(kill, checked, tiny, adapter, s
     for attempt in range(5):
         out = tmp_path / f"run{attempt}"
         arguments = ("check", tiny, f"{tiny}@{adapter}", "--suite", scenarios, "--out", out)
-        process = start_and_wait_for_records(arguments, out, 10)
+        process = start_and_wait_for_records(arguments, out, 2)
         os.kill(process.pid, kill)
         _, errors = process.communicate(timeout=60)
         if not (out / "verdict.json").exists():  # else it was done before it was killed: a race of this test's
@@ -242,7 +244,7 @@ def test_killed_and_resumed_equals_uninterrupted(kill, checked, tiny, adapter, s
         assert "--resume" in errors
         assert "Traceback" not in errors
     done = sorted_records(out)
-    assert 10 <= len(done) < len(sorted_records(whole))
+    assert 2 <= len(done) < len(sorted_records(whole))
     assert discretion("report", out).returncode == 2  # an unfinished run has no report
     result = discretion(*arguments, "--resume")
     assert result.returncode == checked[0].returncode
