@@ -49,14 +49,14 @@ def ask_all(
     lengths = dict(zip((key for _, _, key in work), _lengths(work, skip_long), strict=True))
     if progress:
         progress.start(sum(lengths.values()), len(work))
-    # What is stored may be asked again beside what is missing: its length decides, as the first time, whether it is.
-    stored = [
-        (group, model, key)
-        for group in plan
-        for model in asked
-        if (key := group.key(model.fingerprint, model.engine)) not in lengths
-    ]
     if work and skip_long:
+        # What is stored may be asked again beside what is missing: its length decides, as the first time, if it is.
+        stored = [
+            (group, model, key)
+            for group in plan
+            for model in asked
+            if (key := group.key(model.fingerprint, model.engine)) not in lengths
+        ]
         lengths |= dict(zip((key for _, _, key in stored), _lengths(stored, skip_long), strict=True))
     for part in _parts(plan, asked):
         for model in asked:
