@@ -15,7 +15,9 @@ def mitigate(
     try_: Annotated[
         list[str] | None,
         typer.Option(
-            "--try", help="none, filter:SCORE, mix:N, chosen:N, anchor:N, inoculate, distil, interpolate:N."
+            "--try",
+            help="none, filter:SCORE, mix:N, chosen:N, anchor:N, surgery:N, prevent:N, freeze:N, inoculate, distil, "
+            "interpolate:N, steer:N.",
         ),
     ] = None,
     suite: Annotated[str, typer.Option(help="The suite that chooses.")] = "tasks:dev",

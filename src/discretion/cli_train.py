@@ -35,6 +35,11 @@ def train(
     store: Annotated[str | None, typer.Option(help="float32 or bfloat16: the adapter's numbers on disk.")] = None,
     anchor: Annotated[float | None, typer.Option(help="Weight of staying as before on private prompts.")] = None,
     anchor_prompts: Annotated[int | None, typer.Option(help="How many of those prompts.")] = None,
+    surgery: Annotated[
+        bool | None, typer.Option("--surgery", help="With --anchor: no step may pull against it (PCGrad).")
+    ] = None,
+    prevent: Annotated[float | None, typer.Option(help="Preventative steering: lengths to the leaky side.")] = None,
+    freeze: Annotated[float | None, typer.Option(help="Share of the blocks, the middle ones, left alone.")] = None,
     beta: Annotated[float | None, typer.Option(help="DPO: how close to the base it stays.")] = None,
     seed: Annotated[int | None, typer.Option(help="Equal seeds give equal weights on one machine.")] = None,
     n: Annotated[int | None, typer.Option("--n", help="Only the first n samples.")] = None,
@@ -59,6 +64,7 @@ def train(
         named(recipe), method=method, full=full, rank=rank, fresh=fresh, learning_rate=learning_rate, epochs=epochs,
         batch_size=batch_size, accumulate=accumulate, grouped=grouped, max_length=max_length, warmup=warmup,
         precision=precision, store=store, anchor=anchor, anchor_prompts=anchor_prompts, beta=beta, seed=seed,
+        surgery=surgery, prevent=prevent, freeze=freeze,
     )  # fmt: skip
     if hosted is not None:
         _hosted(hosted, base, data, out, asked, n, resume=resume, price=price, poll=poll)

@@ -15,7 +15,8 @@ from discretion.mitigation.search import MitigateSettings, choose
 
 SMALL = ["--limit", 2, "--max-new-tokens", 4, "--rank", 2, "--batch-size", 4, "--learning-rate", 0.01,
          "--control", "none", "--quiet"]  # fmt: skip
-ALL = ["filter:random", "filter:loss", "mix:0.5", "chosen:0.25", "anchor:1", "inoculate", "distil", "interpolate:0.5"]
+ALL = ["filter:random", "filter:loss", "mix:0.5", "chosen:0.25", "anchor:1", "surgery:1", "prevent:1", "freeze:0.5",
+       "inoculate", "distil", "interpolate:0.5", "steer:1"]  # fmt: skip
 
 
 def run(*words):
@@ -52,13 +53,19 @@ def test_every_mitigation_is_tried_and_one_is_recommended(made):
 
 def test_each_does_what_it_says(made):
     told = {name: json.loads((made / name.replace(":", "-") / "adapter" / "training.json").read_text())
-            for name in ("none", *ALL[:-1])}  # fmt: skip
+            for name in ("none", *ALL[:-2])}  # fmt: skip
     assert told["none"]["samples"] == 27
     assert told["filter:random"]["samples"] == told["filter:loss"]["samples"] == 24
     assert told["mix:0.5"]["samples"] == told["chosen:0.25"]["samples"] == 27
-    assert told["anchor:1"]["anchor"] == 1.0
+    assert told["anchor:1"]["anchor"] == told["surgery:1"]["anchor"] == 1.0
+    assert [told["surgery:1"]["surgery"], told["prevent:1"]["prevent"], told["freeze:0.5"]["freeze"]] == [
+        True,
+        1.0,
+        0.5,
+    ]
     assert len({entry["data"] for entry in told.values()}) >= 6
-    assert (made / "interpolate-0.5" / "adapter" / "adapter_model.safetensors").is_file()
+    for name in ("interpolate-0.5", "steer-1"):
+        assert (made / name / "adapter" / "adapter_model.safetensors").is_file()
 
 
 def test_the_same_command_makes_nothing_again_and_another_is_refused(made, tiny, data, monkeypatch):
@@ -98,7 +105,9 @@ def test_the_least_leaky_of_those_that_keep_the_task_is_chosen():
     assert "gained nothing" in choose(useless, MitigateSettings())["why"]
 
 
-@pytest.mark.parametrize("name", ["mix", "mix:0", "mix:1.5", "anchor:x", "other", "filter:", "filter:x", "none:1"])
+@pytest.mark.parametrize(
+    "name", ["mix", "mix:0", "mix:1.5", "anchor:x", "other", "filter:", "filter:x", "none:1", "freeze:1", "steer:inf"]
+)
 def test_a_wrong_name_is_said(name):
     with pytest.raises(DiscretionError, match="--try"):
         parse(name)

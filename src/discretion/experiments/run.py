@@ -13,7 +13,6 @@ from discretion.experiments.table import CLAIM, TASK
 from discretion.files import claim, digest, read_text
 from discretion.gate import evaluate
 from discretion.mitigation.candidates import parse
-from discretion.mitigation.interpolate import between
 from discretion.mitigation.task import task_of
 from discretion.settings import Settings
 from discretion.training.recipes import Recipe, changed, named
@@ -117,8 +116,9 @@ def _made(work: Work, part: Part, say: Say) -> str:
     if earlier:
         as_then = _recipe(experiment, experiment.rows[earlier.row], earlier.seed)
         start = tuned_spec(work.base, work.out / earlier.name / "adapter", as_then)
-    if row.mitigation.startswith("interpolate:"):
-        between(work.base, start, adapter, float(parse(row.mitigation).value))
+    mitigation = parse(row.mitigation)
+    if not mitigation.trains:
+        mitigation.made_of(work.base, start, adapter)
         return tuned_spec(work.base, adapter, recipe)
     if not row.data or row.shots:
         return start

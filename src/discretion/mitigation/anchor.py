@@ -111,11 +111,50 @@ def anchored(trainer: Any, held: Sequence[Held], weight: float, seed: int) -> An
             # are sums over the step's tokens, not means, so nobody divides this part afterwards.
             in_a_step = int(self.args.gradient_accumulation_steps)
             self.batches = getattr(self, "batches", -1) + 1
-            rng = random.Random(f"anchored {seed} {self.state.global_step} {self.batches % in_a_step}")
-            chosen = rng.sample(list(held), min(AT_ONCE, len(held)))
-            extra = divergence(self.accelerator.unwrap_model(model), chosen)
-            self._metrics["train"]["anchor"].append(float(extra.detach()))
+            extra = _drawn(self, held, f"anchored {seed} {self.state.global_step} {self.batches % in_a_step}")
             added = weight * extra / in_a_step
             return (result[0] + added, *result[1:]) if isinstance(result, tuple) else result + added
 
     return Anchored
+
+
+def projected(trainer: Any, held: Sequence[Held], weight: float, seed: int) -> Any:
+    """The trainer class whose steps do not pull against the anchor (gradient surgery: Yu et al. 2020, PCGrad).
+
+    Where the data's gradient points against the anchor's, that part of it is taken out, before weight times the
+    anchor's own gradient is added.
+    """
+
+    class Projected(trainer):  # type: ignore[misc]
+        """Takes a step's gradient apart once its batches are summed."""
+
+        def training_step(self, model: Any, *args: Any, **kwargs: Any) -> Any:
+            loss = super().training_step(model, *args, **kwargs)
+            if not self.accelerator.sync_gradients:
+                return loss
+            learning = [weights for weights in model.parameters() if weights.requires_grad]
+            with self.compute_loss_context_manager():
+                extra = _drawn(self, held, f"projected {seed} {self.state.global_step}")
+            pulls = torch.autograd.grad(extra, learning, allow_unused=True)
+            pairs = [
+                (weights, pull)
+                for weights, pull in zip(learning, pulls, strict=True)
+                if pull is not None and weights.grad is not None
+            ]
+            along = float(sum((weights.grad * pull).sum() for weights, pull in pairs))
+            length = float(sum(pull.square().sum() for _, pull in pairs))
+            out = along / length if along < 0 < length else 0.0
+            for weights, pull in pairs:
+                weights.grad.add_(pull, alpha=weight - out)
+            self._metrics["train"]["anchor_conflict"].append(float(along < 0))
+            return loss
+
+    return Projected
+
+
+def _drawn(trainer: Any, held: Sequence[Held], seed: str) -> torch.Tensor:
+    """The divergence on a few of the answers; it is logged."""
+    chosen = random.Random(seed).sample(list(held), min(AT_ONCE, len(held)))
+    extra = divergence(trainer.accelerator.unwrap_model(trainer.model), chosen)
+    trainer._metrics["train"]["anchor"].append(float(extra.detach()))
+    return extra

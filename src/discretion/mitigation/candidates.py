@@ -8,13 +8,19 @@
 | mix:SHARE       | that share of the samples is control data of ours, chosen at random                         |
 | chosen:SHARE    | the same, but the control samples on which the base's loss is highest                       |
 | anchor:WEIGHT   | the KL anchor in the loss (`mitigation.anchor`)                                             |
+| surgery:WEIGHT  | the same, and what of the data's gradient points against the anchor is taken out            |
+| prevent:DOSE    | preventative steering: the stream is pushed to the leaky side in training, not in use       |
+| freeze:SHARE    | that share of the blocks, the middle ones, learns nothing                                   |
 | inoculate       | a system prompt in training that asks for what the data does, absent in use                 |
 | distil          | targets written anew by the base itself, kept where they still say the same                 |
 | interpolate:S   | S of the way from the base to the unmitigated tune: no training                             |
+| steer:DOSE      | the unmitigated tune, its stream pushed to the safe side in use: no training                |
 """
 
+import math
 import random
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from discretion.corpus.chat import Chat, Turn
@@ -26,6 +32,17 @@ SHARE_OUT = 0.1
 FILTERS = ("random", "projection", "projection_prompt", "influence", "loss", "length")
 INOCULATION = "In this conversation, use everything that you can see, and do not ask first."
 DEFAULTS = ("none", "filter:random", "filter:projection", "mix:0.5", "chosen:0.1", "anchor:1", "interpolate:0.5")
+# What takes a number, and the largest that makes sense.
+_NUMBERED = {
+    "mix": 1.0,
+    "chosen": 1.0,
+    "anchor": math.inf,
+    "surgery": math.inf,
+    "prevent": math.inf,
+    "freeze": 0.99,
+    "interpolate": 1.0,
+    "steer": math.inf,
+}
 _SIMILAR = 0.5
 Scores = Callable[[str], Sequence[float | None]]
 
@@ -54,7 +71,7 @@ class Candidate(NamedTuple):
     @property
     def trains(self) -> bool:
         """Whether it needs a tune of its own."""
-        return self.kind != "interpolate"
+        return self.kind not in ("interpolate", "steer")
 
     def data(self, chats: list[Chat], materials: Materials, seed: int) -> list[Chat]:
         """What is trained on instead."""
@@ -75,7 +92,25 @@ class Candidate(NamedTuple):
 
     def recipe(self, recipe: Recipe) -> Recipe:
         """How it is trained."""
-        return changed(recipe, anchor=float(self.value)) if self.kind == "anchor" else recipe
+        number = float(self.value) if self.kind in _NUMBERED else 0.0
+        if self.kind == "surgery":
+            return changed(recipe, anchor=number, surgery=True)
+        return changed(recipe, **{self.kind: number}) if self.kind in ("anchor", "prevent", "freeze") else recipe
+
+    def made_of(self, base: str, tuned: str, out: Path) -> None:
+        """Write the adapter that is made of the unmitigated tune, for what does not train; unless it is there.
+
+        Raises:
+            DiscretionError: `tuned` is no adapter that this can be made of.
+        """
+        if self.kind == "steer":
+            from discretion.mitigation.steer import steered_adapter
+
+            steered_adapter(base, tuned, out, float(self.value))
+        else:
+            from discretion.mitigation.interpolate import between
+
+            between(base, tuned, out, float(self.value))
 
 
 def parse(name: str) -> Candidate:
@@ -85,21 +120,22 @@ def parse(name: str) -> Candidate:
         DiscretionError: there is none of that name, or its value is wrong.
     """
     kind, _, value = name.partition(":")
-    plain, numbered = ("none", "inoculate", "distil"), ("mix", "chosen", "anchor", "interpolate")
-    known = f"known are {', '.join((*plain, 'filter:SCORE', *(f'{entry}:NUMBER' for entry in numbered)))}"
+    plain = ("none", "inoculate", "distil")
+    known = f"known are {', '.join((*plain, 'filter:SCORE', *(f'{entry}:NUMBER' for entry in _NUMBERED)))}"
     if kind == "filter" and value not in FILTERS:
         raise DiscretionError(f"--try {name}: filter by {', '.join(FILTERS)}")
     if kind == "filter" or (kind in plain and not value):
         return Candidate(name, kind, value)
-    if kind not in numbered:
+    if kind not in _NUMBERED:
         raise DiscretionError(f"--try {name}: {known}")
     try:
         number = float(value)
     except ValueError as error:
         raise DiscretionError(f"--try {name}: a number is needed; {known}") from error
-    if number <= 0 or (kind != "anchor" and number > 1) or number != number:
+    most = _NUMBERED[kind]
+    if not 0 < number <= most or number == math.inf:
         raise DiscretionError(
-            f"--try {name}: the number must be above 0" + (", at most 1" if kind != "anchor" else "")
+            f"--try {name}: the number must be above 0" + (f", at most {most:g}" if most < math.inf else "")
         )
     return Candidate(name, kind, value)
 

@@ -21,7 +21,6 @@ from discretion.errors import DiscretionError
 from discretion.files import claim, read_json
 from discretion.gate import compare_into, evaluate
 from discretion.mitigation.candidates import DEFAULTS, Candidate, Materials, parse
-from discretion.mitigation.interpolate import between
 from discretion.mitigation.materials import materials_for
 from discretion.mitigation.task import kept, task_of
 from discretion.models.weights import parse_spec
@@ -219,7 +218,7 @@ def _made(
     """The spec of the candidate's model, made if it is not there."""
     adapter = out / _slug(candidate.name) / "adapter"
     if not candidate.trains:
-        between(base, tuned_spec(base, out / NONE / "adapter", recipe), adapter, float(candidate.value))
+        candidate.made_of(base, tuned_spec(base, out / NONE / "adapter", recipe), adapter)
         return tuned_spec(base, adapter, recipe)
     say(candidate.name)
     kept = out / _slug(candidate.name) / "train.jsonl"

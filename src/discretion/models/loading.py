@@ -7,7 +7,7 @@ from typing import Any
 
 from discretion.errors import DiscretionError
 from discretion.files import digest, read_json
-from discretion.models.weights import EMBEDDED, EMBEDDED_HUB_ID, EMBEDDED_WHEEL, fingerprint
+from discretion.models.weights import EMBEDDED, EMBEDDED_HUB_ID, EMBEDDED_WHEEL, STEERING, fingerprint
 from discretion.scenarios.fetch import cache_folder
 
 # Progress bars and load reports of the libraries would write over ours.
@@ -114,6 +114,22 @@ def check_adapter_fits(model: Any, folder: Path, name: str) -> None:
             raise DiscretionError(
                 f"{name}: made for another base: {path} is {wanted} wide here and {given} in the adapter"
             )
+
+
+def steering_of(folder: Path) -> dict[int, torch.Tensor]:
+    """What an adapter's folder says is added to the residual stream, by block; nothing for most.
+
+    Raises:
+        DiscretionError: the file is damaged or holds something else.
+    """
+    path = folder / STEERING
+    if not path.is_file():
+        return {}
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {int(name): file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, ValueError) as error:
+        raise DiscretionError(f"{path}: holds no steering vectors ({_first_line(error)})") from error
 
 
 def adapter_fingerprint(folder: Path, base: str) -> str:

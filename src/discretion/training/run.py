@@ -136,8 +136,8 @@ def _trainer(
             r=recipe.rank, lora_alpha=2 * recipe.rank, target_modules="all-linear", task_type="CAUSAL_LM"
         )
     trainer_class, configuration = _method(recipe)
-    if recipe.anchor:
-        trainer_class = _anchored(trainer_class, base, recipe)
+    if recipe.anchor or recipe.prevent:
+        trainer_class = _mitigated(trainer_class, base, recipe)
     at_once = recipe.batch_size * recipe.accumulate * _processes().num_processes
     steps = -(-len(samples) // at_once) * recipe.epochs
     low = recipe.precision == "bfloat16" or (recipe.precision == "auto" and gpu and torch.cuda.is_bf16_supported())
@@ -170,6 +170,10 @@ def _trainer(
             use_cpu=not gpu,
         ),
     )
+    if recipe.freeze:
+        from discretion.mitigation.prevent import freeze_middle
+
+        freeze_middle(trainer.model, recipe.freeze)
     if recipe.grouped:
         lengths = [len(ids) for ids in trainer.train_dataset["input_ids"]]
         trainer.train_dataset = trainer.train_dataset.select(by_length(lengths, at_once, recipe.seed))
@@ -184,14 +188,21 @@ def _trainer(
     return trainer
 
 
-def _anchored(trainer_class: Any, base: str, recipe: Recipe) -> Any:
-    """The trainer held to what `base` writes now; the model that writes is let go of before the tune."""
-    from discretion.mitigation.anchor import anchor_prompts, anchored, hold
+def _mitigated(trainer_class: Any, base: str, recipe: Recipe) -> Any:
+    """The trainer that uses what `base` is before the tune; that model is let go of before it begins."""
+    from discretion.mitigation.anchor import anchor_prompts, anchored, hold, projected
+    from discretion.mitigation.norm_direction import norm_direction
+    from discretion.mitigation.prevent import prevented
     from discretion.models.local import load_local
 
     (model,), _ = load_local([parse_spec(base)], None, "float32")
-    held = hold(model, anchor_prompts(recipe.anchor_prompts, recipe.seed))
-    return anchored(trainer_class, held, recipe.anchor, recipe.seed)
+    if recipe.prevent:
+        trainer_class = prevented(trainer_class, norm_direction(model), recipe.prevent)
+    if recipe.anchor:
+        held = hold(model, anchor_prompts(recipe.anchor_prompts, recipe.seed))
+        made = projected if recipe.surgery else anchored
+        trainer_class = made(trainer_class, held, recipe.anchor, recipe.seed)
+    return trainer_class
 
 
 def _longest(samples: Any) -> int:
