@@ -20,7 +20,8 @@ import torch
 
 from discretion.elicit import plan_probe
 from discretion.models import load_models
-from discretion.models.local import LocalModel, _common_prefix
+from discretion.models.local import LocalModel
+from discretion.models.prefix import common_prefix
 from discretion.scenarios import choose, load_suite
 
 
@@ -101,7 +102,7 @@ def main() -> None:
             by_generate(model, [question.prompt for question in questions])
             spent["generate"] += time.perf_counter() - begin
             first, second = (model._prepare(question)[0] for question in questions)
-            shared = _common_prefix([first, second])
+            shared = common_prefix([first, second])
             lengths += [(0, len(first)), (shared, len(second) - shared)]
             requests += [
                 Instance("loglikelihood", {}, (model._chat(question.prompt), option), 0)

@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 from conftest import save_adapter, save_model
 from discretion.errors import DiscretionError
 from discretion.models import Draft, Question, Sampling, load_models
-from discretion.models.local import _common_prefix, _rewinds
+from discretion.models.prefix import common_prefix, rewinds
 
 FAMILIES = {
     "llama": {},
@@ -102,8 +102,8 @@ def test_a_full_sliding_window_is_never_wound_back():
     from transformers import AutoConfig, DynamicCache
 
     cache = DynamicCache(config=AutoConfig.for_model("mistral", sliding_window=64, num_hidden_layers=2))
-    assert _rewinds(cache, 63)
-    assert not _rewinds(cache, 64)
+    assert rewinds(cache, 63)
+    assert not rewinds(cache, 64)
 
 
 def test_prefix_work_is_done_once(tiny, monkeypatch):
@@ -219,10 +219,10 @@ def test_the_checkpoints_own_sampling_is_not_used(tiny, tmp_path):
     assert len({write(model, Sampling(12, 1.0, seed)) for seed in range(6)}) > 3
 
 
-def test_common_prefix():
-    assert _common_prefix([[1, 2, 3], [1, 2, 4], [1, 2]]) == 2
-    assert _common_prefix([[], [1]]) == 0
-    assert _common_prefix([[5, 6]]) == 2
+def testcommon_prefix():
+    assert common_prefix([[1, 2, 3], [1, 2, 4], [1, 2]]) == 2
+    assert common_prefix([[], [1]]) == 0
+    assert common_prefix([[5, 6]]) == 2
 
 
 @pytest.mark.parametrize("flag", [{"device": "gpu9"}, {"dtype": "int3"}])

@@ -8,7 +8,7 @@ import pytest
 from discretion.corpus.chat import one_turn
 from discretion.errors import DiscretionError
 from discretion.training import PrivacyMonitor
-from discretion.training.monitor import TASKS, Watched, likelihoods, watched_tasks
+from discretion.training.monitor import TASKS, TAU, Watched, likelihoods, watched_tasks
 
 CHATS = [one_turn(f"Question number {n}?", f"The answer is {n * 7}.") for n in range(16)]
 
@@ -72,10 +72,10 @@ def test_learning_to_say_the_private_line_is_flagged_and_stops_the_run(tiny, tok
     monkeypatch.setattr("discretion.training.monitor.watched_tasks", lambda *_: tasks)
     leaky = [one_turn(tokenizer.decode(task.before), "zzzzzz") for task in tasks]
     run = trainer(tiny, tmp_path / "leaky", chats=leaky, lr=0.02, epochs=30)
-    monitor = PrivacyMonitor(tokenizer, every=10, tasks=16, tau=0.05, stop=True).watch(run)
+    monitor = PrivacyMonitor(tokenizer, every=10, tasks=16, stop=True).watch(run)
     run.train()
     assert monitor.flagged is not None
-    assert monitor.flagged.low > 0.05
+    assert monitor.flagged.low > TAU
     assert run.state.global_step == monitor.flagged.step < 30 * 4
 
 
@@ -88,6 +88,16 @@ def test_likelihoods_are_those_of_the_next_tokens(tiny):
     with torch.no_grad():
         logprobs = model(input_ids=torch.tensor([[5, 6, 7, 8, 9]])).logits[0].log_softmax(-1)
     assert found == pytest.approx(np.exp(float(logprobs[2, 8] + logprobs[3, 9]) / 2), rel=1e-4)
+
+
+def test_what_tasks_begin_with_alike_is_computed_once_and_changes_nothing(tiny):
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(tiny).eval()
+    # The last two differ by their lengths alone: what is shared must leave a token of each prompt.
+    tasks = [Watched([5, 6, 7, 11, 12], [8, 9]), Watched([5, 6, 7], [10]), Watched([5, 6, 7, 11], [8, 9, 4])]
+    alone = [likelihoods(model, [task])[0] for task in tasks]
+    assert likelihoods(model, tasks) == pytest.approx(alone, rel=1e-4)
 
 
 def test_a_run_that_goes_on_compares_with_the_same_beginning(tiny, tokenizer, tmp_path):

@@ -15,13 +15,13 @@ from typing import Any
 import torch
 from jinja2 import TemplateError
 from transformers import DynamicCache, GenerationConfig, LogitsProcessorList
-from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from discretion.errors import DiscretionError
 from discretion.files import digest
 from discretion.mechanism.anatomy import anatomy, changed
 from discretion.models import loading
 from discretion.models._protocol import Draft, Question, Sampling, primed_name
+from discretion.models.prefix import common_prefix, rewinds
 from discretion.models.weights import Spec, fingerprint
 from discretion.models.writing import Draw, Encoded, batches
 
@@ -153,7 +153,7 @@ class LocalModel:
         with self.inside() as network:
             cache = DynamicCache(config=network.config)
             longest = max(map(len, prompts))
-            walk = self._rewinding if _rewinds(cache, longest) else self._copying
+            walk = self._rewinding if rewinds(cache, longest) else self._copying
             for logits, (_, options) in zip(walk(network, prompts), asked, strict=True):
                 yield logits, options
 
@@ -219,7 +219,7 @@ class LocalModel:
             )
         )
         prompt, whole = self._encode(before), self._encode(before + answer)
-        shared = _common_prefix([prompt, whole])
+        shared = common_prefix([prompt, whole])
         return whole[:shared], whole[shared:]
 
     def generate(self, drafts: Sequence[Draft]) -> list[str]:
@@ -279,7 +279,7 @@ class LocalModel:
         if len(batch) == 1 or len(prompt) < 2 or any(entry.tokens != prompt for entry in batch):
             return None
         cache = DynamicCache(config=network.config)
-        if not _rewinds(cache, len(prompt)):
+        if not rewinds(cache, len(prompt)):
             return None
         self._forward(network, prompt[:-1], cache)
         cache.batch_repeat_interleave(len(batch))
@@ -314,7 +314,7 @@ class LocalModel:
         """
         chat = self._chat(question.prompt)
         ended = [self._encode(chat + option) for option in question.options]
-        shared = _common_prefix(ended)
+        shared = common_prefix(ended)
         options = [tokens[shared] for tokens in ended if len(tokens) > shared]
         if len(set(options)) != len(question.options):
             raise DiscretionError(f"{self.name}: its tokenizer cannot tell the options {question.options} apart")
@@ -325,7 +325,7 @@ class LocalModel:
         cache, held = DynamicCache(config=network.config), list[int]()
         for prompt in prompts:
             # A prompt needs at least one token of its own to read logits from.
-            shared = min(_common_prefix([held, prompt]), len(prompt) - 1)
+            shared = min(common_prefix([held, prompt]), len(prompt) - 1)
             if len(held) > shared:
                 cache.crop(shared - len(held))
             yield self._forward(network, prompt[shared:], cache)
@@ -333,7 +333,7 @@ class LocalModel:
 
     def _copying(self, network: Any, prompts: Sequence[list[int]]) -> Iterator[torch.Tensor]:
         """The same for caches that cannot be wound back: a copy of the shared prefix's for each prompt."""
-        shared = min(_common_prefix(prompts), min(map(len, prompts)) - 1)
+        shared = min(common_prefix(prompts), min(map(len, prompts)) - 1)
         if len(prompts) == 1 or shared == 0:
             for prompt in prompts:
                 yield self._forward(network, prompt, None)
@@ -404,22 +404,6 @@ def load_local(specs: Sequence[Spec], device: str | None, dtype: str | None) -> 
         both = loading.adapter_fingerprint(on_top, identity)
         models.append(LocalModel(spec.text, engine, tokenizer, both, handle, loading.steering_of(on_top)))
     return models, warnings
-
-
-def _rewinds(cache: DynamicCache, tokens: int) -> bool:
-    # A sliding-window layer forgets once it is full, and recurrent layers always do.
-    return all(
-        type(layer) is DynamicLayer or (type(layer) is DynamicSlidingWindowLayer and tokens < layer.sliding_window)
-        for layer in cache.layers
-    )
-
-
-def _common_prefix(sequences: Sequence[list[int]]) -> int:
-    shortest, longest = min(sequences), max(sequences)  # lexicographic extremes differ earliest
-    for index, (one, other) in enumerate(zip(shortest, longest, strict=False)):
-        if one != other:
-            return index
-    return min(len(shortest), len(longest))
 
 
 def _best_device() -> str:
