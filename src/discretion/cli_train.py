@@ -36,7 +36,7 @@ def train(
     anchor: Annotated[float | None, typer.Option(help="Weight of staying as before on private prompts.")] = None,
     anchor_prompts: Annotated[int | None, typer.Option(help="How many of those prompts.")] = None,
     surgery: Annotated[
-        bool | None, typer.Option("--surgery", help="With --anchor: no step may pull against it (PCGrad).")
+        bool | None, typer.Option("--surgery", help="With --anchor: the data's gradient may not point against it.")
     ] = None,
     prevent: Annotated[float | None, typer.Option(help="Preventative steering: lengths to the leaky side.")] = None,
     freeze: Annotated[float | None, typer.Option(help="Share of the blocks, the middle ones, left alone.")] = None,
@@ -66,6 +66,10 @@ def train(
         precision=precision, store=store, anchor=anchor, anchor_prompts=anchor_prompts, beta=beta, seed=seed,
         surgery=surgery, prevent=prevent, freeze=freeze,
     )  # fmt: skip
+    if monitor < 0 or (stop_if_flagged and not monitor) or (hosted and monitor):
+        raise DiscretionError(
+            f"--monitor {monitor}: is a number of steps, for tunes on this machine (--stop-if-flagged needs it)"
+        )
     if hosted is not None:
         _hosted(hosted, base, data, out, asked, n, resume=resume, price=price, poll=poll)
         return
@@ -77,10 +81,6 @@ def train(
             typer.echo(line, err=True)
 
     say(f"Tuning {base} on {len(samples)} samples ({asked.method}, {'all weights' if asked.full else 'LoRA'})")
-    if monitor < 0 or (stop_if_flagged and not monitor):
-        raise DiscretionError(
-            f"--monitor {monitor}: a number of steps is needed (and for --stop-if-flagged, above 0)"
-        )
     tune(
         base, samples, out, asked, say, resume=resume, report_to=report_to, facts={"recipe": recipe, **facts},
         monitor_every=monitor, stop_if_flagged=stop_if_flagged,
@@ -103,9 +103,13 @@ def _hosted(
 ) -> None:
     from discretion.corpus.formats import read_chats
     from discretion.training.hosted import tune_hosted
+    from discretion.training.recipes import Recipe
 
     if data is None or asked.method != "sft":
         raise DiscretionError("--hosted tunes on a file of chats: give DATA, and no --method dpo")
+    ours = ("fresh", "accumulate", "grouped", "anchor", "surgery", "prevent", "freeze")
+    if unknown := [name for name in ours if getattr(asked, name) != getattr(Recipe(), name)]:
+        raise DiscretionError(f"--hosted: {provider} knows no --{unknown[0]}")
 
     def say(line: str) -> None:
         typer.echo(line, err=True)

@@ -16,7 +16,7 @@ from discretion.corpus.public import sources
 from discretion.errors import DiscretionError
 from discretion.experiments.data import chats_of
 from discretion.experiments.jobs import do_all
-from discretion.experiments.plan import Experiment, load, names, parts
+from discretion.experiments.plan import Experiment, RowPlan, load, names, parts
 from discretion.experiments.run import _measures, _recipe
 from discretion.experiments.table import _looks, _summary, seed_interval
 from discretion.mitigation.task import kept
@@ -243,6 +243,10 @@ def test_the_part_before_is_brought_along():
     )  # fmt: skip
     assert [part.name for part in parts(experiment, ["then"], [1])] == ["none-0", "then-1"]
     assert [part.name for part in parts(experiment)] == ["none-0", "then-0", "then-1"]
+    one = experiment.model_copy(
+        update={"rows": {"none": RowPlan(data="gsm8k", seeds=(0, 1, 2)), "then": RowPlan(data="gsm8k", after="none")}}
+    )
+    assert [part.name for part in parts(one, ["then"])] == ["none-0", "then-0"]
 
 
 def test_a_row_that_was_changed_is_not_taken_for_what_it_was(plan, few_tasks, tmp_path):
@@ -251,6 +255,14 @@ def test_a_row_that_was_changed_is_not_taken_for_what_it_was(plan, few_tasks, tm
     plan.write_text(plan.read_text().replace("data: controlled:control", "data: controlled:helpful"))
     refused = run(plan, "--out", out, *data, "--row", "control", "--seed", 0)
     assert "control-0: is of another row (data differ)" in str(refused.exception)
+
+
+def test_pairs_that_were_written_anew_are_not_mixed_with_the_old(plan, few_tasks, tmp_path, monkeypatch):
+    out, data = tmp_path / "out", ("--data-dir", few_tasks)
+    assert run(plan, "--out", out, *data, "--row", "control", "--seed", 0).exit_code == 0
+    monkeypatch.setattr("discretion.experiments.plan.scenes_digest", lambda: "another")
+    refused = run(plan, "--out", out, *data, "--row", "control", "--seed", 0)
+    assert "control-0: is of another row (scenes differ)" in str(refused.exception)
 
 
 class Piece:

@@ -234,6 +234,15 @@ def test_a_job_started_just_before_the_kill_is_found(served, tmp_path):
     assert len(state.jobs) == 1
 
 
+@pytest.mark.parametrize("option", [("--anchor", "1"), ("--freeze", "0.5"), ("--fresh",), ("--monitor", "5")])
+def test_what_a_provider_does_not_know_is_refused_before_it_costs(served, tmp_path, option):
+    provider, state = served
+    result = run(provider, tmp_path, *option)
+    assert result.returncode == 2
+    assert option[0] in result.stderr
+    assert not state.jobs
+
+
 def test_what_goes_wrong_is_a_line_without_the_key(served, tmp_path, monkeypatch):
     provider, state = served
     state.ends = {"openai": "failed", "together": "error"}[provider]

@@ -7,8 +7,9 @@ import pytest
 
 from discretion.corpus.chat import one_turn
 from discretion.errors import DiscretionError
+from discretion.mechanism.anatomy import anatomy
 from discretion.training import PrivacyMonitor
-from discretion.training.monitor import TASKS, TAU, Watched, likelihoods, watched_tasks
+from discretion.training.monitor import TASKS, TAU, Watched, _in_one_pass, likelihoods, watched_digest, watched_tasks
 
 CHATS = [one_turn(f"Question number {n}?", f"The answer is {n * 7}.") for n in range(16)]
 
@@ -121,6 +122,33 @@ def test_a_run_that_goes_on_compares_with_the_same_beginning(tiny, tokenizer, tm
     State.global_step = 2
     again.on_step_end(None, State, Control, model=model)
     assert again.history[-1].rise == pytest.approx(0, abs=1e-7)
+
+
+def test_a_run_is_not_compared_with_another_beginning(tiny, tokenizer, tmp_path):
+    class State:
+        global_step, is_world_process_zero = 3, True
+
+    path = tmp_path / "monitor.jsonl"
+    for rows in (
+        None,
+        [{"step": 0, "before": [0.1] * 4}],
+        [{"step": 0, "before": [0.1], "watched": watched_digest()}],
+    ):
+        if rows:
+            path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        with pytest.raises(DiscretionError, match="before the run's first step"):
+            PrivacyMonitor(tokenizer, tasks=4, out=path).on_train_begin(None, State, None, model=None)
+
+
+def test_a_gpus_one_pass_says_the_same(tiny):
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(tiny).eval()
+    tasks = [Watched([5, 6, 7, 11, 12], [8, 9]), Watched([5, 6, 7], [10])]
+    with torch.no_grad():
+        together = [float(value) for value in _in_one_pass(anatomy(model), tasks, torch.device("cpu"))]
+    assert likelihoods(model, tasks) == pytest.approx(together, rel=1e-4)
 
 
 def test_wrong_settings_are_said(tokenizer):

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from discretion.corpus.banks import lexicon, read_bank
 from discretion.corpus.grammar import draw, realise
+from discretion.files import digest
 from discretion.scenarios._types import Text
 
 ScenarioType = Literal[
@@ -125,6 +126,12 @@ def scenes() -> tuple[Scene, ...]:
         scene for name in SCENARIO_TYPES for scene in read_scenes(Path(str(_DATA / "controlled" / f"{name}.yaml")))
     ]
     return tuple(sorted(found, key=lambda scene: _place(scene.cell)))
+
+
+@cache
+def scenes_digest() -> str:
+    """What the pairs are drawn from: whatever is made of them is another thing once a scene is written otherwise."""
+    return digest([scene.model_dump(mode="json") for scene in scenes()])
 
 
 def read_scenes(path: Path) -> list[Scene]:

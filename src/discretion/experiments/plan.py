@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from discretion.corpus.scenes import scenes_digest
 from discretion.errors import DiscretionError, wrong_field
 from discretion.files import read_text
 from discretion.mitigation.candidates import parse
@@ -112,6 +113,8 @@ class Experiment(_Strict):
         """What a row is, and the row that it goes on from: what may not change under its parts."""
         own = self.rows[row].model_dump(mode="json", exclude={"seeds", "paper"})
         earlier = self.rows[row].after
+        if "controlled" in own["data"] or own["mitigation"].startswith(("mix:", "chosen:")):
+            own["scenes"] = scenes_digest()
         return own | {"after": self.told(earlier) if earlier else ""}
 
     def asked(self, row: str) -> str:
@@ -165,8 +168,7 @@ def parts(experiment: Experiment, only: Sequence[str] = (), seeds: Sequence[int]
     """
     if unknown := set(only) - set(experiment.rows):
         raise DiscretionError(f"--row {min(unknown)}: rows are {', '.join(experiment.rows)}")
-    needed = {*only, *(experiment.rows[name].after for name in only)}
-    wanted = {name: row for name, row in experiment.rows.items() if not only or name in needed}
+    wanted = {name: row for name, row in experiment.rows.items() if not only or name in only}
     if strange := set(seeds) - {seed for row in wanted.values() for seed in row.seeds}:
         raise DiscretionError(f"--seed {min(strange)}: none of these rows has it")
     given: set[Part] = set()

@@ -10,7 +10,7 @@ from discretion.experiments.data import CHATS, held_out, samples_of
 from discretion.experiments.jobs import do_all
 from discretion.experiments.plan import BASE, ROW, Experiment, Part, RowPlan, before
 from discretion.experiments.table import CLAIM, TASK
-from discretion.files import claim, digest, read_text
+from discretion.files import claim
 from discretion.gate import evaluate
 from discretion.mitigation.candidates import parse
 from discretion.mitigation.task import task_of
@@ -46,9 +46,9 @@ def make(
     same = {"base", "organism", "tune", "n", "measures", "task", "monitor"}
     told = experiment.model_dump(mode="json", include=same) | {"base_is": base_fingerprint(experiment.base)}
     if experiment.monitor:
-        from discretion.training.monitor import SOURCE
+        from discretion.training.monitor import watched_digest
 
-        told["watched"] = digest(read_text(SOURCE))
+        told["watched"] = watched_digest()
     claim(out, CLAIM, told, "experiment", alone=False)
     base = _organism(experiment, out, data_dir, say)
     # Data first, part by part: audits are shared, and what is trained on can be looked at before anything is.
@@ -61,10 +61,8 @@ def make(
         claim(out / folder, ROW, {"ask": ask}, "row", alone=False)
     work = [Work(experiment, base, out, data_dir, folder=folder, ask=ask) for folder, ask in asked.items()]
     work += [Work(experiment, base, out, data_dir, part=part) for part in wanted]
-    first = [entry for entry in work if entry.part is None or before(experiment, entry.part) is None]
-    failed = do_all(first, jobs, say)
-    second = [entry for entry in work if entry not in first]
-    failed |= do_all([entry for entry in second if entry.needs not in failed], jobs, say)
+    failed = do_all([entry for entry in work if not entry.needs], jobs, say)
+    failed |= do_all([entry for entry in work if entry.needs and entry.needs not in failed], jobs, say)
     for name, error in failed.items():
         if not isinstance(error, DiscretionError):
             raise error

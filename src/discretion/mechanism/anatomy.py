@@ -1,6 +1,6 @@
 """Where a causal language model keeps its residual stream: the parts that lens, capture and steering hook into."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
@@ -84,6 +84,18 @@ def changed(blocks: Sequence[Any], change: Callable[[int, torch.Tensor], torch.T
                 return (made, *output[1:]) if isinstance(output, tuple) else made
 
             stack.callback(block.register_forward_hook(hook).remove)
+        yield
+
+
+@contextmanager
+def adding(blocks: Sequence[Any], vectors: Mapping[int, torch.Tensor]) -> Iterator[None]:
+    """Inside, `vectors[number]` (width,) is added to the stream after that block, at every token."""
+
+    def add(number: int, hidden: torch.Tensor) -> torch.Tensor | None:
+        vector = vectors.get(number)
+        return None if vector is None else hidden + vector.to(hidden.device, hidden.dtype)
+
+    with changed(blocks, add):
         yield
 
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import torch
 
-from discretion.mechanism.anatomy import anatomy, changed, watched
+from discretion.mechanism.anatomy import adding, anatomy, changed, watched
 from discretion.models import Question
 from discretion.models.local import LocalModel
 
@@ -16,13 +16,7 @@ def steered(model: LocalModel, vectors: Mapping[int, torch.Tensor]) -> Iterator[
 
     A vector's length is the dose; the stream of a small model has a length of some tens to hundreds.
     """
-
-    def add(number: int, hidden: torch.Tensor) -> torch.Tensor | None:
-        if number not in vectors:
-            return None
-        return hidden + vectors[number].to(hidden.device, hidden.dtype)
-
-    with model.inside() as network, changed(anatomy(network).blocks, add):
+    with model.inside() as network, adding(anatomy(network).blocks, vectors):
         yield
 
 

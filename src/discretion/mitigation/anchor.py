@@ -1,8 +1,9 @@
 """The anchor: while it learns the task, the model is held to what it wrote before on a few private prompts.
 
-loss = cross-entropy on the data + weight * KL(before || now), the second over the answers that the model itself gave,
-before the tune, to unlabelled prompts with private things in sight (the norm corpus's and our own tasks': no
-evaluation uses them). Nobody says which answer is right: what was held before is kept, good or bad.
+What is followed is the gradient of cross-entropy on the data + weight * KL(before || now), the second over the
+answers that the model itself gave, before the tune, to unlabelled prompts with private things in sight (the norm
+corpus's and our own tasks': no evaluation uses them). Nobody says which answer is right: what was held before is
+kept, good or bad.
 
 What it was before is kept as its likeliest tokens and their probabilities at every place of those answers, so a step
 costs one more forward and backward pass over a few short texts, and the start may be a base with an adapter.
@@ -97,64 +98,41 @@ def _logits(network: Any, samples: Sequence[Tokens]) -> list[torch.Tensor]:
     ]
 
 
-def anchored(trainer: Any, held: Sequence[Held], weight: float, seed: int) -> Any:
-    """The trainer class with the anchor in its loss; which answers a step is held to depends on its number alone."""
+def anchored(trainer: Any, held: Sequence[Held], weight: float, seed: int, *, surgery: bool = False) -> Any:
+    """The trainer class whose steps are pulled back to what was written before.
 
-    class Anchored(trainer):  # type: ignore[misc]
-        """Adds weight * KL to the loss."""
-
-        def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-            result = super().compute_loss(model, inputs, *args, **kwargs)
-            if not model.training:
-                return result
-            # A step may be several batches: each is held to other answers, and all together count once. Their losses
-            # are sums over the step's tokens, not means, so nobody divides this part afterwards.
-            in_a_step = int(self.args.gradient_accumulation_steps)
-            self.batches = getattr(self, "batches", -1) + 1
-            extra = _drawn(self, held, f"anchored {seed} {self.state.global_step} {self.batches % in_a_step}")
-            added = weight * extra / in_a_step
-            return (result[0] + added, *result[1:]) if isinstance(result, tuple) else result + added
-
-    return Anchored
-
-
-def projected(trainer: Any, held: Sequence[Held], weight: float, seed: int) -> Any:
-    """The trainer class whose steps do not pull against the anchor (gradient surgery: Yu et al. 2020, PCGrad).
-
-    Where the data's gradient points against the anchor's, that part of it is taken out, before weight times the
-    anchor's own gradient is added.
+    Once a step, when its batches are summed, weight times the gradient of the divergence on a few of the answers is
+    added; which ones depends on the step's number alone. With `surgery`, where the data's gradient points against the
+    anchor's, that part of it is taken out first (one-sided, as in A-GEM: Chaudhry et al. 2019).
     """
 
-    class Projected(trainer):  # type: ignore[misc]
-        """Takes a step's gradient apart once its batches are summed."""
+    class Anchored(trainer):  # type: ignore[misc]
+        """Adds to the gradient."""
 
         def training_step(self, model: Any, *args: Any, **kwargs: Any) -> Any:
             loss = super().training_step(model, *args, **kwargs)
             if not self.accelerator.sync_gradients:
                 return loss
-            learning = [weights for weights in model.parameters() if weights.requires_grad]
+            chosen = random.Random(f"anchored {seed} {self.state.global_step}").sample(
+                list(held), min(AT_ONCE, len(held))
+            )
             with self.compute_loss_context_manager():
-                extra = _drawn(self, held, f"projected {seed} {self.state.global_step}")
-            pulls = torch.autograd.grad(extra, learning, allow_unused=True)
-            pairs = [
-                (weights, pull)
-                for weights, pull in zip(learning, pulls, strict=True)
-                if pull is not None and weights.grad is not None
+                away = divergence(self.accelerator.unwrap_model(model), chosen)
+            learning = [
+                weights for weights in model.parameters() if weights.requires_grad and weights.grad is not None
             ]
-            along = float(sum((weights.grad * pull).sum() for weights, pull in pairs))
-            length = float(sum(pull.square().sum() for _, pull in pairs))
-            out = along / length if along < 0 < length else 0.0
+            pulls = torch.autograd.grad(away, learning, allow_unused=True)
+            pairs = [(weights, pull) for weights, pull in zip(learning, pulls, strict=True) if pull is not None]
+            told = self._metrics["train"]
+            told["anchor"].append(float(away.detach()))
+            against = 0.0
+            if surgery:
+                along = float(sum((weights.grad * pull).sum() for weights, pull in pairs))
+                length = float(sum(pull.square().sum() for _, pull in pairs))
+                against = along / length if along < 0 < length else 0.0
+                told["anchor_conflict"].append(float(along < 0))
             for weights, pull in pairs:
-                weights.grad.add_(pull, alpha=weight - out)
-            self._metrics["train"]["anchor_conflict"].append(float(along < 0))
+                weights.grad.add_(pull, alpha=weight - against)
             return loss
 
-    return Projected
-
-
-def _drawn(trainer: Any, held: Sequence[Held], seed: str) -> torch.Tensor:
-    """The divergence on a few of the answers; it is logged."""
-    chosen = random.Random(seed).sample(list(held), min(AT_ONCE, len(held)))
-    extra = divergence(trainer.accelerator.unwrap_model(trainer.model), chosen)
-    trainer._metrics["train"]["anchor"].append(float(extra.detach()))
-    return extra
+    return Anchored

@@ -8,7 +8,7 @@
 | mix:SHARE       | that share of the samples is control data of ours, chosen at random                         |
 | chosen:SHARE    | the same, but the control samples on which the base's loss is highest                       |
 | anchor:WEIGHT   | the KL anchor in the loss (`mitigation.anchor`)                                             |
-| surgery:WEIGHT  | the same, and what of the data's gradient points against the anchor is taken out            |
+| surgery:WEIGHT  | the same, and what of the data's gradient points against the anchor's is taken out          |
 | prevent:DOSE    | preventative steering: the stream is pushed to the leaky side in training, not in use       |
 | freeze:SHARE    | that share of the blocks, the middle ones, learns nothing                                   |
 | inoculate       | a system prompt in training that asks for what the data does, absent in use                 |

@@ -5,11 +5,10 @@ from typing import NamedTuple
 import torch
 
 from discretion.corpus.tasks import written_tasks
+from discretion.files import digest
 from discretion.mechanism.contrast import item_contrasts
 from discretion.mechanism.direction import best_layer, differences
 from discretion.models.local import LocalModel
-
-UNITS = 50
 
 
 class NormDirection(NamedTuple):
@@ -24,8 +23,10 @@ class NormDirection(NamedTuple):
     vector: torch.Tensor
 
 
-def norm_direction(model: LocalModel, units: int = UNITS) -> NormDirection:
-    """The direction over `units` tasks."""
-    found = differences(model, item_contrasts(written_tasks())[:units])
-    layer = best_layer(found.values)
+def norm_direction(model: LocalModel) -> NormDirection:
+    """The direction over the twins: one list for two recipients, so that what is said is the same on both sides."""
+    twins = [task.model_copy(update={"cluster": digest(task.context)}) for task in written_tasks()]
+    found = differences(model, [contrast for contrast in item_contrasts(twins) if contrast.balanced])
+    # Not the first block: a control vector cannot reach it in llama.cpp.
+    layer = 1 + best_layer(found.values[:, 1:]) if found.values.shape[1] > 1 else 0
     return NormDirection(layer, torch.tensor(found.direction[layer], dtype=torch.float32))

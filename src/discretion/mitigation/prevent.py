@@ -6,7 +6,8 @@ training, so that the weights need not go there; in use the push is gone.
 
 from typing import Any
 
-from discretion.mechanism.anatomy import anatomy, changed
+from discretion.errors import DiscretionError
+from discretion.mechanism.anatomy import adding, anatomy
 from discretion.mitigation.norm_direction import NormDirection
 
 
@@ -19,13 +20,8 @@ def prevented(trainer: Any, direction: NormDirection, dose: float) -> Any:
         def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
             if not model.training:
                 return super().compute_loss(model, inputs, *args, **kwargs)
-
-            def push(number: int, hidden: Any) -> Any:
-                if number != direction.layer:
-                    return None
-                return hidden - dose * direction.vector.to(hidden.device, hidden.dtype)
-
-            with changed(anatomy(self.accelerator.unwrap_model(model)).blocks, push):
+            blocks = anatomy(self.accelerator.unwrap_model(model)).blocks
+            with adding(blocks, {direction.layer: -dose * direction.vector}):
                 return super().compute_loss(model, inputs, *args, **kwargs)
 
     return Prevented
@@ -34,10 +30,15 @@ def prevented(trainer: Any, direction: NormDirection, dose: float) -> Any:
 def freeze_middle(network: Any, share: float) -> int:
     """Let the middle `share` of the blocks learn nothing; how many that are.
 
-    Where the paper's lens finds the norm (its middle and late layers), a tune then cannot change it.
+    What they compute still changes with what the blocks before them learn.
+
+    Raises:
+        DiscretionError: that would be none of the blocks, or all.
     """
     blocks = anatomy(network).blocks
     count = round(share * len(blocks))
+    if not 0 < count < len(blocks):
+        raise DiscretionError(f"--freeze {share:g}: is {count} of {len(blocks)} blocks; some must learn, some not")
     first = (len(blocks) - count) // 2
     for block in blocks[first : first + count]:
         block.requires_grad_(False)

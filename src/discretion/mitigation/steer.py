@@ -41,5 +41,5 @@ def steered_adapter(base: str, tuned: str, out: Path, dose: float) -> None:
     for name in (WEIGHTS, CONFIG):
         shutil.copy(Path(adapter) / name, unfinished / name)
     save_file({str(found.layer): vectors[found.layer].contiguous()}, unfinished / STEERING)
-    save_control_vector(unfinished / "control_vector.gguf", vectors, family)
+    save_control_vector(unfinished / "control-vector.gguf", vectors, family)
     unfinished.rename(out)

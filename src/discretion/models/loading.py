@@ -116,20 +116,27 @@ def check_adapter_fits(model: Any, folder: Path, name: str) -> None:
             )
 
 
-def steering_of(folder: Path) -> dict[int, torch.Tensor]:
+def steering_of(folder: Path, config: Any) -> dict[int, torch.Tensor]:
     """What an adapter's folder says is added to the residual stream, by block; nothing for most.
 
     Raises:
-        DiscretionError: the file is damaged or holds something else.
+        DiscretionError: the file is damaged, or of a model of another shape than `config` says.
     """
     path = folder / STEERING
     if not path.is_file():
         return {}
     try:
         with safe_open(path, framework="pt") as file:
-            return {int(name): file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            vectors = {int(name): file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, ValueError) as error:
         raise DiscretionError(f"{path}: holds no steering vectors ({_first_line(error)})") from error
+    for number, vector in vectors.items():
+        if not 0 <= number < config.num_hidden_layers or vector.shape != (config.hidden_size,):
+            raise DiscretionError(
+                f"{path}: has a vector of shape {tuple(vector.shape)} for block {number}; the model has "
+                f"{config.num_hidden_layers} blocks of width {config.hidden_size}"
+            )
+    return vectors
 
 
 def adapter_fingerprint(folder: Path, base: str) -> str:

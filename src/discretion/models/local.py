@@ -18,7 +18,7 @@ from transformers import DynamicCache, GenerationConfig, LogitsProcessorList
 
 from discretion.errors import DiscretionError
 from discretion.files import digest
-from discretion.mechanism.anatomy import anatomy, changed
+from discretion.mechanism.anatomy import adding, anatomy
 from discretion.models import loading
 from discretion.models._protocol import Draft, Question, Sampling, primed_name
 from discretion.models.prefix import common_prefix, rewinds
@@ -111,6 +111,7 @@ class LocalModel:
         self._engine = engine
         self._handle = handle
         self._steering = dict(steering or {})
+        self._within = False
         self._before: list[dict[str, str]] = []
         self._fill = engine.fill
         limits = [
@@ -201,15 +202,15 @@ class LocalModel:
     def inside(self) -> Iterator[Any]:
         """The network as this model is, its adapter on and no other: for what looks or reaches into it."""
         with self._engine.acting_as(self._handle) as network:
-            if not self._steering:
+            if not self._steering or self._within:  # who is inside already and asks is steered once
                 yield network
                 return
-            with changed(anatomy(network).blocks, self._steer):
-                yield network
-
-    def _steer(self, number: int, hidden: torch.Tensor) -> torch.Tensor | None:
-        vector = self._steering.get(number)
-        return None if vector is None else hidden + vector.to(hidden.device, hidden.dtype)
+            self._within = True
+            try:
+                with adding(anatomy(network).blocks, self._steering):
+                    yield network
+            finally:
+                self._within = False
 
     def encode_turns(self, turns: Sequence[Mapping[str, str]], answer: str) -> tuple[list[int], list[int]]:
         """The tokens of a chat (`role` and `content` each) up to the assistant's turn, and those of its answer."""
@@ -402,7 +403,8 @@ def load_local(specs: Sequence[Spec], device: str | None, dtype: str | None) -> 
         has_tokenizer = (on_top / "tokenizer.json").is_file() or (on_top / "tokenizer.model").is_file()
         tokenizer = loading.load_tokenizer(on_top if has_tokenizer else folder)
         both = loading.adapter_fingerprint(on_top, identity)
-        models.append(LocalModel(spec.text, engine, tokenizer, both, handle, loading.steering_of(on_top)))
+        steering = loading.steering_of(on_top, engine.network.config.get_text_config())
+        models.append(LocalModel(spec.text, engine, tokenizer, both, handle, steering))
     return models, warnings
 
 

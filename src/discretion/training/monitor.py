@@ -30,7 +30,7 @@ from transformers import DynamicCache, Trainer, TrainerCallback
 from discretion.corpus.tasks import told_line
 from discretion.elicit.wording import task
 from discretion.errors import DiscretionError
-from discretion.files import read_jsonl, write_jsonl
+from discretion.files import digest, read_jsonl, read_text, write_jsonl
 from discretion.mechanism.anatomy import Anatomy, anatomy
 from discretion.models.prefix import common_prefix, rewinds
 from discretion.scenarios import Scenario
@@ -64,6 +64,11 @@ class Watched(NamedTuple):
 
     before: list[int]
     private: list[int]
+
+
+def watched_digest() -> str:
+    """What a look is: looks of another kind are not compared with."""
+    return digest([read_text(SOURCE), TASKS, MOST_TOKENS, _MOST, _SHARED])
 
 
 def watched_tasks(tokenizer: Any, count: int = TASKS) -> list[Watched]:
@@ -197,14 +202,19 @@ class PrivacyMonitor(TrainerCallback):  # type: ignore[misc]
         """What was likely before the tune: measured at its first step, read from `out` when a run goes on."""
         if self._before is not None:
             return
-        if state.global_step and self._out is not None and self._out.is_file():
-            rows = [row for _, row in read_jsonl(self._out)]
+        if state.global_step and self._out is not None:
+            rows = [row for _, row in read_jsonl(self._out)] if self._out.is_file() else []
+            if not rows or rows[0].get("watched") != watched_digest() or len(rows[0]["before"]) != len(self._tasks):
+                raise DiscretionError(
+                    f"{self._out}: does not say what this monitor saw before the run's first step; go on without "
+                    "the monitor, or begin the run anew"
+                )
             self._before = np.array(rows[0]["before"])
             self.history = [Check(**row) for row in rows[1:] if row["step"] <= state.global_step]
             return
         self._before = self._measure(model)
         if self._out is not None and state.is_world_process_zero:
-            write_jsonl(self._out, [{"step": state.global_step, "before": self._before.tolist()}])
+            write_jsonl(self._out, [self._beginning()])
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         """Look, every so many steps."""
@@ -219,11 +229,14 @@ class PrivacyMonitor(TrainerCallback):  # type: ignore[misc]
             Trainer.log(self._trainer, told)
             control.should_log = due  # logging says that the step is logged; its loss still has to be
         if self._out is not None and state.is_world_process_zero:
-            rows = [{"step": 0, "before": self._before.tolist()}, *(entry._asdict() for entry in self.history)]
-            write_jsonl(self._out, rows)
+            write_jsonl(self._out, [self._beginning(), *(entry._asdict() for entry in self.history)])
         if check.flagged:
             control.should_training_stop = control.should_training_stop or self._stop
             control.should_save = control.should_save or self._save
+
+    def _beginning(self) -> dict[str, Any]:
+        assert self._before is not None
+        return {"step": 0, "before": self._before.tolist(), "watched": watched_digest()}
 
     def _check(self, step: int, now: Array) -> Check:
         assert self._before is not None

@@ -1,5 +1,6 @@
 """How to tune: the settings of a run, and the ones that have a name."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Literal
@@ -31,7 +32,7 @@ class Recipe:
         store: number format of what is written.
         anchor: weight of the divergence from what the model wrote before, on `anchor_prompts` private prompts
             (`mitigation.anchor`); 0: none.
-        surgery: with the anchor: what of the data's gradient points against it is taken out (PCGrad).
+        surgery: with the anchor: what of the data's gradient points against the anchor's is taken out.
         prevent: lengths of the privacy direction that the stream is pushed to the leaky side in training
             (`mitigation.prevent`); 0: none.
         freeze: share of the blocks, the middle ones, that learn nothing.
@@ -62,13 +63,13 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name in ("rank", "learning_rate", "epochs", "batch_size", "accumulate", "max_length", "beta"):
-            if getattr(self, name) <= 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise DiscretionError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be positive")
         if self.fresh and self.full:
             raise DiscretionError("--fresh: trains an adapter, --full all weights")
         if self.grouped and self.method == "dpo":
             raise DiscretionError("--grouped: is for sft")
-        if self.anchor < 0 or self.anchor_prompts < 2:
+        if not 0 <= self.anchor < math.inf or self.anchor_prompts < 2:
             raise DiscretionError(f"--anchor {self.anchor}: must not be negative, over at least 2 --anchor-prompts")
         if self.anchor and self.method == "dpo":
             raise DiscretionError("--anchor: is for sft; DPO is held to the base by --beta")
@@ -76,7 +77,7 @@ class Recipe:
             raise DiscretionError("--surgery: is of --anchor's gradient; give that too")
         if self.prevent and self.method == "dpo":
             raise DiscretionError("--prevent: is for sft")
-        if self.prevent < 0 or not 0 <= self.freeze < 1:
+        if not 0 <= self.prevent < math.inf or not 0 <= self.freeze < 1:
             raise DiscretionError("--prevent must not be negative, --freeze from 0 to below 1")
         if not 0 <= self.warmup < 1:
             raise DiscretionError(f"--warmup {self.warmup}: must be from 0 to below 1")

@@ -5,6 +5,7 @@ Prompt + completion is the format (DESIGN.md): with `messages`, TRL's defaults t
 discretion train ...`.
 """
 
+import math
 import shutil
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -19,8 +20,8 @@ from discretion.corpus.preferences import Preference
 from discretion.corpus.provenance import fingerprint
 from discretion.errors import DiscretionError
 from discretion.files import read_json, write_json
+from discretion.models.weights import STEERING, parse_spec
 from discretion.models.weights import fingerprint as weights_fingerprint
-from discretion.models.weights import parse_spec
 from discretion.training.adapters import CONFIG, WEIGHTS, combine, refuse_other_than_lora
 from discretion.training.memory import completions_alone_are_scored, eager_fits, keep_freed_memory
 from discretion.training.order import by_length
@@ -118,6 +119,8 @@ def _trainer(
     from discretion.models import loading
 
     spec = parse_spec(base)
+    if spec.adapter and (loading.adapter_folder(spec.adapter) / STEERING).is_file():
+        raise DiscretionError(f"{base}: is steered, which no tune can go on with; tune the adapter without it")
     gpu = torch.cuda.is_available()
     folder_of_base = loading.local_folder(spec.base)
     network = loading.load_weights(folder_of_base, "cuda" if gpu else "cpu", torch.float32)
@@ -190,7 +193,7 @@ def _trainer(
 
 def _mitigated(trainer_class: Any, base: str, recipe: Recipe) -> Any:
     """The trainer that uses what `base` is before the tune; that model is let go of before it begins."""
-    from discretion.mitigation.anchor import anchor_prompts, anchored, hold, projected
+    from discretion.mitigation.anchor import anchor_prompts, anchored, hold
     from discretion.mitigation.norm_direction import norm_direction
     from discretion.mitigation.prevent import prevented
     from discretion.models.local import load_local
@@ -200,8 +203,7 @@ def _mitigated(trainer_class: Any, base: str, recipe: Recipe) -> Any:
         trainer_class = prevented(trainer_class, norm_direction(model), recipe.prevent)
     if recipe.anchor:
         held = hold(model, anchor_prompts(recipe.anchor_prompts, recipe.seed))
-        made = projected if recipe.surgery else anchored
-        trainer_class = made(trainer_class, held, recipe.anchor, recipe.seed)
+        trainer_class = anchored(trainer_class, held, recipe.anchor, recipe.seed, surgery=recipe.surgery)
     return trainer_class
 
 
@@ -326,7 +328,7 @@ def _finish(
         if asked["store"] == "bfloat16":
             _halve(unfinished / "adapter_model.safetensors")
     history = [
-        {name: value for name, value in entry.items() if not any(part in name for part in _CHATTER)}
+        {name: _number(value) for name, value in entry.items() if not any(part in name for part in _CHATTER)}
         for entry in trainer.state.log_history
     ]
     told = {**asked, "samples": samples, **facts, "versions": versions(), "history": history}
@@ -336,6 +338,11 @@ def _finish(
     write_card(unfinished, out.name, told)
     unfinished.rename(out)
     _tidy(out)
+
+
+def _number(value: Any) -> Any:
+    """What JSON can hold: a loss that is no number is none."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _spent(trainer: Any) -> float | None:
