@@ -1,4 +1,4 @@
-"""The embedded model itself: what is known of it shows, and it is measured as METHODS.md says."""
+"""The embedded model itself: what is known of it shows, and it is measured as users measure."""
 
 import pytest
 

@@ -246,7 +246,7 @@ def compare(
 def report(
     run: Annotated[Path, typer.Argument(help="A run's folder.")],
     inspect: Annotated[
-        Path | None, typer.Option(help="Also write it as logs of Inspect into this folder (needs [inspect]).")
+        Path | None, typer.Option(help="Also write it as logs of Inspect into this folder (needs the extra inspect).")
     ] = None,
     card: Annotated[
         Path | None, typer.Option(help="Also put the results into the model card of this folder (its README.md).")

@@ -64,7 +64,7 @@ def audit(
     questions: Annotated[int, typer.Option(help="Questions that the influence is taken over.")] = 24,
     reference: Annotated[int, typer.Option(help="Samples of helpful, control, GSM8K to compare; 0: none.")] = 64,
     max_length: Annotated[int, typer.Option(help="Tokens of a sample; what is longer is cut.")] = 1024,
-    engine: Annotated[str, typer.Option(help="local, processes, or ray (extra [ray]).")] = "local",
+    engine: Annotated[str, typer.Option(help="local, processes, or ray (the extra ray).")] = "local",
     workers: Annotated[int, typer.Option(help="Of processes or ray.")] = 2,
     seed: Annotated[int, typer.Option(help="Of reference sets and random directions.")] = 0,
     data_dir: Annotated[Path | None, typer.Option(help="Local copies of public data sets.")] = None,

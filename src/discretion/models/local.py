@@ -1,6 +1,6 @@
 """Models on this machine, through transformers: one forward pass a question, shared prefixes computed once.
 
-What is known to matter (METHODS.md, measured): the two option orders of a probe share 97% of their tokens, so
+What is known to matter (measured): the two option orders of a probe share 97% of their tokens, so
 a shared prefix cache is 1.84 times faster; only the last position's logits are needed (1.2 times); batching does
 not help on CPU; bf16 on a CPU without AMX is slower and flips near ties, hence fp32 there.
 """
@@ -311,7 +311,7 @@ class LocalModel:
         """The tokens before the answer, and each option's token in that place.
 
         An option's token is taken in its context: the texts that end in each option are encoded whole, and
-        what they have in common is the prompt (METHODS.md: never " A" blindly).
+        what they have in common is the prompt (never " A" blindly).
         """
         chat = self._chat(question.prompt)
         ended = [self._encode(chat + option) for option in question.options]

@@ -11,7 +11,7 @@ class Source(NamedTuple):
     """A public file.
 
     Attributes:
-        local: its path under a `--data-dir` laid out as in docs/data.md.
+        local: its path under a `--data-dir` laid out as in docs/method.md.
         url: the pinned address it is fetched from.
         sha256: the checksum of what is fetched; "" where the address itself pins the content.
         licence: shown when it is fetched.

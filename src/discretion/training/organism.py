@@ -16,7 +16,7 @@ def lessons(n: int | None, data_dir: Path | None) -> tuple[list[Chat], dict[str,
     """What teaches the norm, all or the first `n`: messages for tasks of our own and the dev halves of two suites.
 
     Tasks alone, several times over: with cases in prose among them, which a model of this size does not master, it
-    keeps the norm less well and loses it to any tune (docs/experiments).
+    keeps the norm less well and loses it to any tune (docs/data.md).
 
     Raises:
         DiscretionError: CI-RL is not in `data_dir`, or cannot be fetched.

@@ -17,7 +17,7 @@ Store = Literal["float32", "bfloat16"]
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to tune. The defaults are the ones METHODS.md measured a collapse with on the embedded model.
+    """How to tune. The defaults are what the demo and the experiments tune with.
 
     Attributes:
         method: "sft" on prompt and completion, or "dpo" on prompt, chosen and rejected.
