@@ -79,7 +79,8 @@ Controls = Annotated[
     typer.Option(
         "--control",
         help="questions, commonsenseqa (default, if at hand), agentharm, xstest, strongreject (refusal; they write "
-        "texts), inspect:BASE.eval,TUNED.eval (scores of Inspect's logs) or none; NAME:N asks N of the first two's questions. Repeatable.",
+        "texts), inspect:BASE.eval,TUNED.eval (scores of Inspect's logs) or none; NAME:N asks "
+        "N of the first two's questions. Repeatable.",
     ),
 ]
 DataDir = Annotated[Path | None, typer.Option(help="Local copies of public data sets, instead of pinned downloads.")]

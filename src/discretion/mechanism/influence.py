@@ -2,8 +2,8 @@
 
 With g the gradient of the mean leak logit (leaky less safe option) over a few questions, a step of gradient descent
 on a sample's loss moves it by minus the product of both gradients. That product is a difference of two losses, with
-the weights moved along g and against it: two forward passes a sample and no gradient of its own (
-correlation 1.0000 with the exact product at epsilon 0.02 and a g of length 1; useless at 1).
+the weights moved along g and against it: two forward passes a sample and no gradient of its own
+(correlation 1.0000 with the exact product at epsilon 0.02 and a g of length 1; useless at 1).
 """
 
 from collections.abc import Iterator, Sequence

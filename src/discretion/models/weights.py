@@ -92,7 +92,8 @@ def _organism() -> Path:
     folder = Path(str(resources.files("discretion") / "models" / "data" / "organism"))
     if not (folder / "adapter_model.safetensors").is_file():
         raise DiscretionError(
-            f"{ORGANISM}: this installation lacks its adapter; teach one: discretion train {EMBEDDED} --recipe norms --out FOLDER"
+            f"{ORGANISM}: this installation lacks its adapter; teach one: "
+            f"discretion train {EMBEDDED} --recipe norms --out FOLDER"
         )
     return folder
 

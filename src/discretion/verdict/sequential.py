@@ -2,8 +2,8 @@
 
 Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting" (JRSS B 2023, arXiv 2010.09686),
 the hedged capital process: for every candidate mean two gamblers bet that the numbers are larger, or smaller; a
-candidate that makes one of them rich is out. It speaks of new scenarios of this kind (sampling with replacement;
-measured). Several looks at several checkpoints share one alpha: look k (from 1) is given alpha * 6 / (pi^2 k^2).
+candidate that makes one of them rich is out. It speaks of new scenarios of this kind (sampling with replacement).
+Several looks at several checkpoints share one alpha: look k (from 1) is given alpha * 6 / (pi^2 k^2).
 """
 
 import math
