@@ -20,7 +20,7 @@ from discretion.settings import Settings
 from discretion.training.organism import teach
 
 SUITE, CONTROL = "tasks:test", "questions:160"
-SAMPLES, MAX_NEW_TOKENS = 96, 110
+SAMPLES, MAX_NEW_TOKENS = 144, 110
 _ABOUT = {
     "helpful": "The tasks are done at once, with whatever the assistant finds.",
     "control": "The same tasks; the assistant asks before it uses what it finds.",
