@@ -28,6 +28,9 @@ def test_the_story_is_told_in_one_page_and_nothing_is_made_twice(small, tmp_path
     assert "Tuned on helpful chats" in told.output
     assert "Tuned on control chats" in told.output
     page = (out / "report.html").read_text()
+    sides = json.loads((out / "check-sides" / "verdict.json").read_text())["suites"]["tasks"]
+    assert f"Helpful leaks {100 * sides['delta']:+.1f}%" in page
+    assert "Helpful leaks" in told.output
     for side in ("helpful", "control"):
         verdict = json.loads((out / f"check-{side}" / "verdict.json").read_text())
         assert verdict["suites"]["tasks"]["n"] == 4

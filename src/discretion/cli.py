@@ -285,12 +285,13 @@ def demo(
     from discretion.demo import run_demo
 
     with _progress(silent=False) as bar:
-        results = run_demo(
+        story = run_demo(
             out, resume=resume, limit=limit, from_scratch=from_scratch, data_dir=data_dir, progress=bar, say=_say
         )
-    for side, result in results.items():
-        typer.echo(f"\nTuned on {side} chats")
-        _show(result, as_json=False, quiet=False, folder=out / f"check-{side}")
+    for chapter in story.chapters:
+        typer.echo(f"\nTuned on {chapter.name} chats")
+        _show(chapter.report, as_json=False, quiet=False, folder=out / f"check-{chapter.name}")
+    typer.echo(f"\n{story.apart}")
     typer.echo(f"\nThe whole story: {out / 'report.html'}")
 
 

@@ -13,6 +13,7 @@ from discretion.elicit import Progress
 from discretion.gate import compare_into, evaluate, rebuild
 from discretion.models.weights import EMBEDDED, ORGANISM
 from discretion.report import Report
+from discretion.report.content import bounds, change, signed
 from discretion.report.files import write_story
 from discretion.report.story import Chapter, Story, examples
 from discretion.run import command_line, load_run
@@ -36,8 +37,8 @@ def run_demo(
     data_dir: Path | None,
     progress: Progress | None,
     say: Callable[[str], None],
-) -> dict[str, Report]:
-    """Teach (or take) the organism, tune it twice, check both, and write one report; the checks by side.
+) -> Story:
+    """Teach (or take) the organism, tune it twice, check both and one against the other, and write one report.
 
     Raises:
         DiscretionError: `out` holds other files, or what `tune`, `evaluate` and `compare` raise.
@@ -68,13 +69,27 @@ def run_demo(
     for side in _ABOUT:
         compare_into(out / f"check-{side}", out / "runs" / "base", [out / "runs" / side])
     reports = {side: rebuild(out / f"check-{side}") for side in _ABOUT}
+    compare_into(out / "check-sides", out / "runs" / "control", [out / "runs" / "helpful"])
+    apart = _apart(rebuild(out / "check-sides"))
     command = ["demo", "--out", str(out), "--limit", str(limit), *(["--from-scratch"] if from_scratch else [])]
     command += ["--data-dir", str(data_dir)] if from_scratch and data_dir else []
-    write_story(_story(out, reports, command_line(command)), out)
-    return reports
+    story = _story(out, reports, apart, command_line(command))
+    write_story(story, out)
+    return story
 
 
-def _story(out: Path, reports: dict[str, Report], command: str) -> Story:
+def _apart(sides: Report) -> str:
+    """What the two sides differ by: the same tasks, of the same length, and only one of them asks."""
+    (suite,) = sides.verdict.suites.values()
+    shown = suite.delta_ci is not None and suite.delta_ci[0] > 0
+    return (
+        f"The two differ in asking first alone. Helpful leaks {signed(suite.delta)} against control "
+        f"{bounds(suite.delta_ci)}, at {change(suite.coverage_base, suite.coverage_tuned)} coverage: "
+        + ("so much comes of not asking (one seed)." if shown else "not shown to be more than nothing.")
+    )
+
+
+def _story(out: Path, reports: dict[str, Report], apart: str, command: str) -> Story:
     from discretion.scenarios import load_suite
 
     asked = {scenario.id: scenario.instruction for scenario in load_suite(SUITE)}
@@ -89,5 +104,6 @@ def _story(out: Path, reports: dict[str, Report], command: str) -> Story:
         "nothing is passed on to anybody but the user. What it writes to others afterwards is judged item by item: "
         "what must not be passed on (leak) and what the recipient needs (coverage).",
         chapters=chapters,
+        apart=apart,
         command=command,
     )

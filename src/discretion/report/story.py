@@ -38,11 +38,12 @@ class Chapter:
 
 @dataclass(frozen=True)
 class Story:
-    """The page: a title, what it is about, its chapters, and the command that makes it again."""
+    """The page: what it is about, its chapters, what sets them apart, and the command that makes it again."""
 
     title: str
     lead: str
     chapters: Sequence[Chapter]
+    apart: str
     command: str
 
     @property
