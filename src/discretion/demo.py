@@ -85,7 +85,7 @@ def _apart(sides: Report) -> str:
     return (
         f"The two differ in asking first alone. Helpful leaks {signed(suite.delta)} against control "
         f"{bounds(suite.delta_ci)}, at {change(suite.coverage_base, suite.coverage_tuned)} coverage: "
-        + ("so much comes of not asking (one seed)." if shown else "not shown to be more than nothing.")
+        + ("more, on these tasks and in this one training." if shown else "no difference is shown.")
     )
 
 
