@@ -66,6 +66,10 @@ def test_a_table_grows_row_by_row_and_nothing_is_made_twice(plan, few_tasks, tmp
     assert all(path.stat().st_mtime_ns == time for path, time in before.items())
     table = (out / "small.md").read_text()
     assert "helpful minus control, over 2 seeds:" in table
+    apart = [line for line in table.splitlines() if line.startswith("helpful minus control, seed ")]
+    assert len(apart) == 2
+    told = json.loads((out / "helpful-1" / "probe-against-control" / "verdict.json").read_text())
+    assert f"{told['suites']['builtin']['delta']:+.1%}" in apart[1]
     assert "Not measured" not in table
     rows = [json.loads(line) for line in (out / "small.jsonl").read_text().splitlines()]
     assert [(row["row"], row["seed"]) for row in rows] == [

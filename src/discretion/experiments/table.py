@@ -34,13 +34,33 @@ def rows(experiment: Experiment, out: Path) -> list[dict[str, Any]]:
             if not (run / "done").is_file() or not (base / measure / "done").is_file():
                 continue
             verdict = _verdict(base / measure, run, out / part.name / f"{measure}-check")
-            made += [entry | made_with for entry in _entries(part, measure, verdict)]
+            against = _against(experiment, part, measure, out)
+            made += [
+                entry | made_with | ({"against": against[entry["suite"]]} if entry["suite"] in against else {})
+                for entry in _entries(part, measure, verdict)
+            ]
         if (out / part.name / TASK).is_file() and (base / TASK).is_file():
             made.append(_task(experiment, part, out) | made_with)
         looks, training = (out / part.name / "adapter" / name for name in ("monitor.jsonl", "training.json"))
         if experiment.monitor and looks.is_file() and training.is_file():
             made.append(_watched(part, looks, read_json(training)) | made_with)
     return made
+
+
+def _against(experiment: Experiment, part: Part, measure: str, out: Path) -> dict[str, dict[str, Any]]:
+    """By suite and by the row that it is to differ from: the difference of their leaks at this seed.
+
+    Paired over scenarios, so without the chance of training.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for first, second in experiment.differences:
+        other = out / Part(second, part.seed).name / measure
+        if part.row == first and (other / "done").is_file():
+            folder = out / part.name / f"{measure}-against-{second}"
+            for entry in _entries(part, measure, _verdict(other, out / part.name / measure, folder)):
+                if entry["kind"] == "suite":
+                    found.setdefault(entry["suite"], {})[second] = [entry["delta"], entry["delta_ci"]]
+    return found
 
 
 def _made_with(experiment: Experiment, row: str, out: Path) -> str:
@@ -283,6 +303,11 @@ def _differences(experiment: Experiment, these: Sequence[Mapping[str, Any]]) -> 
     lines = []
     for first, second in experiment.differences:
         sides = [_by_seed(these, name, these[0]["suite"]) for name in (first, second)]
+        for row in these:
+            if row["row"] == first and second in row.get("against", {}):
+                delta, bounds = row["against"][second]
+                apart = f"{_signed(delta)} {_interval(bounds)}"
+                lines.append(f"{first} minus {second}, seed {row['seed']}: {apart} (over scenarios).")
         found = seed_interval(*sides)
         if found is None:
             lines.append(f"{first} minus {second}: fewer than two seeds of both so far.")
