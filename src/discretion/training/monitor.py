@@ -182,7 +182,7 @@ class PrivacyMonitor(TrainerCallback):  # type: ignore[misc]
         if not getattr(tokenizer, "chat_template", None):
             raise DiscretionError("the tokenizer has no chat template, so the monitor cannot ask")
         self.history: list[Check] = []
-        self._tasks = watched_tasks(tokenizer, tasks)
+        self._tasks, self._watched = watched_tasks(tokenizer, tasks), watched_digest()
         self._every, self._tau, self._alpha, self._stop, self._save, self._out = every, tau, alpha, stop, save, out
         self._before: Array | None = None
         self._trainer: Any = None
@@ -204,7 +204,7 @@ class PrivacyMonitor(TrainerCallback):  # type: ignore[misc]
             return
         if state.global_step and self._out is not None:
             rows = [row for _, row in read_jsonl(self._out)] if self._out.is_file() else []
-            if not rows or rows[0].get("watched") != watched_digest() or len(rows[0]["before"]) != len(self._tasks):
+            if not rows or rows[0].get("watched") != self._watched or len(rows[0]["before"]) != len(self._tasks):
                 raise DiscretionError(
                     f"{self._out}: does not say what this monitor saw before the run's first step; go on without "
                     "the monitor, or begin the run anew"
@@ -236,7 +236,7 @@ class PrivacyMonitor(TrainerCallback):  # type: ignore[misc]
 
     def _beginning(self) -> dict[str, Any]:
         assert self._before is not None
-        return {"step": 0, "before": self._before.tolist(), "watched": watched_digest()}
+        return {"step": 0, "before": self._before.tolist(), "watched": self._watched}
 
     def _check(self, step: int, now: Array) -> Check:
         assert self._before is not None

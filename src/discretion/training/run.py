@@ -119,22 +119,22 @@ def _trainer(
     from discretion.models import loading
 
     spec = parse_spec(base)
-    if spec.adapter and (loading.adapter_folder(spec.adapter) / STEERING).is_file():
+    on_top = loading.adapter_folder(spec.adapter) if spec.adapter else None
+    if on_top and (on_top / STEERING).is_file():
         raise DiscretionError(f"{base}: is steered, which no tune can go on with; tune the adapter without it")
     gpu = torch.cuda.is_available()
     folder_of_base = loading.local_folder(spec.base)
     network = loading.load_weights(folder_of_base, "cuda" if gpu else "cpu", torch.float32)
     adapter = None
-    if spec.adapter:
+    if on_top:
         if recipe.full:
             raise DiscretionError(f"{base}: an adapter is gone on with as an adapter; --full needs a whole model")
-        on_top = loading.adapter_folder(spec.adapter)
         if recipe.fresh:
             refuse_other_than_lora(on_top)
         network = PeftModel.from_pretrained(network, on_top, is_trainable=not recipe.fresh)
         if recipe.fresh:
             network = network.merge_and_unload()
-    if not recipe.full and (recipe.fresh or not spec.adapter):
+    if not recipe.full and (recipe.fresh or not on_top):
         adapter = LoraConfig(
             r=recipe.rank, lora_alpha=2 * recipe.rank, target_modules="all-linear", task_type="CAUSAL_LM"
         )
