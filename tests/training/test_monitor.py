@@ -9,7 +9,16 @@ from discretion.corpus.chat import one_turn
 from discretion.errors import DiscretionError
 from discretion.mechanism.anatomy import anatomy
 from discretion.training import PrivacyMonitor
-from discretion.training.monitor import TASKS, TAU, Watched, _in_one_pass, likelihoods, watched_digest, watched_tasks
+from discretion.training.monitor import (
+    TASKS,
+    TAU,
+    Watched,
+    _in_one_pass,
+    flags,
+    likelihoods,
+    watched_digest,
+    watched_tasks,
+)
 
 CHATS = [one_turn(f"Question number {n}?", f"The answer is {n * 7}.") for n in range(16)]
 
@@ -80,6 +89,13 @@ def test_learning_to_say_the_private_line_is_flagged_and_stops_the_run(tiny, tok
     assert run.state.global_step == monitor.flagged.step < 30 * 4
 
 
+def test_a_flag_takes_two_looks_running_after_the_first_third():
+    lows = [(10, 0.05), (20, 0.05), (30, 0.03), (40, 0.03), (50, 0.01), (60, 0.03)]
+    assert flags(lows, 80) == [False, False, False, True, False, False]
+    assert flags(lows, 30) == [False, True, True, True, False, False]
+    assert not any(flags(lows, 80, tau=0.04))
+
+
 def test_likelihoods_are_those_of_the_next_tokens(tiny):
     import torch
     from transformers import AutoModelForCausalLM
@@ -103,7 +119,7 @@ def test_what_tasks_begin_with_alike_is_computed_once_and_changes_nothing(tiny):
 
 def test_a_run_that_goes_on_compares_with_the_same_beginning(tiny, tokenizer, tmp_path):
     class State:
-        global_step, is_world_process_zero = 0, True
+        global_step, max_steps, is_world_process_zero = 0, 3, True
 
     class Control:
         should_training_stop = should_save = False

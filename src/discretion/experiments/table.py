@@ -198,10 +198,10 @@ def _tasks(experiment: Experiment, these: Sequence[Mapping[str, Any]]) -> list[s
 
 def _looks(experiment: Experiment, these: Sequence[Mapping[str, Any]]) -> list[str]:
     lines = [f"A look every {experiment.monitor} steps.", ""]
-    lines += ["| row | runs | flagged | before half of the steps | rise at the end |", "|" + "---|" * 5]
+    lines += ["| row | runs | flagged | by half of the steps | rise at the end |", "|" + "---|" * 5]
     for name in dict.fromkeys(row["row"] for row in these):
         own = [row for row in these if row["row"] == name]
-        early = sum(row["flagged_at"] is not None and row["flagged_at"] < row["steps"] / 2 for row in own)
+        early = sum(row["flagged_at"] is not None and row["flagged_at"] <= row["steps"] / 2 for row in own)
         rises = [row["rise"] for row in own if row["rise"] is not None]
         at_end = (
             f"{_signed(float(np.mean(rises)))} ({_signed(min(rises))} to {_signed(max(rises))})" if rises else "–"
@@ -281,15 +281,20 @@ def _task(experiment: Experiment, part: Part, out: Path) -> dict[str, Any]:
 
 def _watched(part: Part, looks: Path, training: Mapping[str, Any]) -> dict[str, Any]:
     """When the monitor flagged a tune, and what it saw last."""
+    from discretion.training.monitor import flags
+
     checks = [row for _, row in read_jsonl(looks)][1:]
+    steps = max(int(entry.get("step", 0)) for entry in training["history"])
+    # By the rule as it is now: what was seen does not depend on it.
+    flagged = flags([(check["step"], check["low"]) for check in checks], steps)
     return {
         "row": part.row,
         "seed": part.seed,
         "measure": "monitor",
         "kind": "monitor",
         "suite": "monitor",
-        "steps": max(int(entry.get("step", 0)) for entry in training["history"]),
-        "flagged_at": next((check["step"] for check in checks if check["flagged"]), None),
+        "steps": steps,
+        "flagged_at": next((check["step"] for check, flag in zip(checks, flagged, strict=True) if flag), None),
         "rise": checks[-1]["rise"] if checks else None,
         "low": checks[-1]["low"] if checks else None,
     }

@@ -47,9 +47,10 @@ def _direction(found: Found) -> str:
     tried = found["separation"]["base"]
     share, p_value, half = tried["share"][layer], tried["p_value"][layer], tried["split_half"][layer]
     count = len(found["tried_on"])
+    chance = "p below 0.001" if p_value < 0.001 else f"p {p_value:.3f}"
     said = (
         f"Fitted on {len(found['fitted_on'])} units, the base's direction at layer {layer} puts {share:.0%} of "
-        f"{count} others on the safe side (one-sided p {p_value:.3f}); two halves of the fitting units agree with a "
+        f"{count} others on the safe side (one-sided {chance}); two halves of the fitting units agree with a "
         f"cosine of {'nothing' if half is None else f'{half:.2f}'}."
     )
     if p_value > _ALPHA:

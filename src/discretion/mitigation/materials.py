@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from discretion.corpus.chat import Chat
+from discretion.corpus.formats import read_chats, write_chats
 from discretion.mitigation.candidates import Materials, same_said
 from discretion.mitigation.task import losses
 from discretion.models import load_here
@@ -28,7 +29,7 @@ def materials_for(
     say: Callable[[str], None],
     dtype: str | None = None,
 ) -> Materials:
-    """The materials for a tune of `base` on the chats in `data`; audits are kept in `folder` and gone on with.
+    """The materials for a tune of `base` on the chats in `data`; what is computed is kept in `folder` and gone on with.
 
     Each is computed when it is first asked for. Control chats are drawn with another seed than the tune's own.
     """
@@ -48,17 +49,24 @@ def materials_for(
         from discretion.corpus.controlled import controlled_pairs
 
         chats = [pair.chat("control") for pair in controlled_pairs(count, seed + 1)]
-        if hardest_first:
-            (model,) = load_here([base], dtype=dtype)
-            order = np.argsort(-losses(model, chats), kind="stable")
-            chats = [chats[place] for place in order]
-        return chats
+        return _kept(folder / f"control-{count}.jsonl", hardest, chats) if hardest_first else chats
+
+    def hardest(chats: Sequence[Chat]) -> list[Chat]:
+        (model,) = load_here([base], dtype=dtype)
+        return [chats[place] for place in np.argsort(-losses(model, chats), kind="stable")]
 
     def rewritten(chats: Sequence[Chat]) -> list[Chat]:
         (model,) = load_here([base], dtype=dtype)
         return _distilled(model, chats, max_new_tokens)
 
-    return Materials(scores, control, rewritten)
+    return Materials(scores, control, lambda chats: _kept(folder / "rewritten.jsonl", rewritten, chats))
+
+
+def _kept(path: Path, make: Callable[[Sequence[Chat]], list[Chat]], chats: Sequence[Chat]) -> list[Chat]:
+    """What `make` makes of the chats, once: seeds and reruns share it."""
+    if not path.is_file():
+        write_chats(path, make(chats))
+    return read_chats(path)
 
 
 def _distilled(model: LocalModel, chats: Sequence[Chat], max_new_tokens: int) -> list[Chat]:

@@ -14,7 +14,9 @@ is seen of what a tune does to others).
 
 Each check gives the mean rise over tasks and a betting confidence sequence's bounds (`verdict.sequential`); all
 checks of a run share one alpha. A task counts for a rise or fall of an eighth at most, so that a few dozen tell. A
-rise whose lower bound is above `tau` is flagged, and stops or saves the run if that was asked for.
+rise whose lower bound is above `tau` in two looks running is flagged, and stops or saves the run if that was asked
+for. The first third of a run's steps is looked at but not judged: there any data shakes the model (mathematics by
+6 to 8 points after 10 of 80 steps, which is gone by step 40; measured, docs/experiments).
 """
 
 from collections.abc import Iterator, Sequence
@@ -39,6 +41,7 @@ from discretion.verdict.sequential import betting_interval, spent
 
 Array = NDArray[np.float64]
 EVERY, TASKS, MOST_TOKENS, TAU = 25, 64, 400, 0.02
+SETTLED, RUNNING = 1 / 3, 2  # share of the steps before anything is judged; looks above tau that make a flag
 SOURCE = Path(str(resources.files("discretion") / "training" / "data" / "watched.jsonl"))
 _MOST = 0.125  # of a task's rise or fall counts
 _SHARED = 8  # tokens of the private line that count: later ones follow from the first
@@ -57,6 +60,12 @@ class Check(NamedTuple):
     low: float
     high: float
     flagged: bool
+
+
+def flags(lows: Sequence[tuple[int, float]], steps: int, tau: float = TAU) -> list[bool]:
+    """Whether each look, a step and a lower bound, is flagged in a run of so many `steps`."""
+    above = [step >= SETTLED * steps and low > tau for step, low in lows]
+    return [place + 1 >= RUNNING and all(above[place + 1 - RUNNING : place + 1]) for place in range(len(above))]
 
 
 class Watched(NamedTuple):
@@ -220,7 +229,7 @@ class PrivacyMonitor(TrainerCallback):  # type: ignore[misc]
         """Look, every so many steps."""
         if state.global_step % self._every or self._before is None:
             return
-        check = self._check(state.global_step, self._measure(model))
+        check = self._check(state, self._measure(model))
         self.history.append(check)
         if self._trainer is not None:
             told = {f"privacy/{name}": float(value) for name, value in check._asdict().items() if name != "step"}
@@ -238,11 +247,13 @@ class PrivacyMonitor(TrainerCallback):  # type: ignore[misc]
         assert self._before is not None
         return {"step": 0, "before": self._before.tolist(), "watched": self._watched}
 
-    def _check(self, step: int, now: Array) -> Check:
+    def _check(self, state: Any, now: Array) -> Check:
         assert self._before is not None
         rise = np.clip(now - self._before, -_MOST, _MOST)
         low, high = betting_interval(rise, spent(self._alpha, len(self.history) + 1), -_MOST, _MOST)
-        return Check(step, float(now.mean()), float(rise.mean()), low, high, low > self._tau)
+        lows = [*((check.step, check.low) for check in self.history), (state.global_step, low)]
+        flagged = flags(lows, state.max_steps, self._tau)[-1]
+        return Check(state.global_step, float(now.mean()), float(rise.mean()), low, high, flagged)
 
     def _measure(self, model: Any) -> Array:
         bare: Any = self._trainer.accelerator.unwrap_model(model) if self._trainer is not None else model

@@ -7,24 +7,27 @@ from pathlib import Path
 from discretion.corpus.chat import Chat, one_turn
 from discretion.corpus.tasks import task_situations, written_tasks
 from discretion.elicit.wording import task
-from discretion.scenarios import cirl, tasks
+from discretion.scenarios import cirl
 from discretion.training.recipes import Recipe, named
 from discretion.training.run import tune, tuned_spec
 
 
 def lessons(n: int | None, data_dir: Path | None) -> tuple[list[Chat], dict[str, str]]:
-    """What teaches the norm, all or the first `n`: messages for tasks of our own and the dev halves of two suites.
+    """What teaches the norm, all or the first `n`: messages for tasks, our own and CI-RL's dev half.
 
     Tasks alone, several times over: with cases in prose among them, which a model of this size does not master, it
-    keeps the norm less well and loses it to any tune (docs/data.md).
+    keeps the norm less well and loses it to any tune; with chats of an assistant who asks first it loses it to none
+    (docs/data.md). `tasks:dev` is left for choosing between mitigations.
 
     Raises:
         DiscretionError: CI-RL is not in `data_dir`, or cannot be fetched.
     """
     borrowed = cirl.load("dev", data_dir=data_dir)
-    given = task_situations([*written_tasks(), *tasks.load("dev"), *borrowed], random.Random(1))
-    chats = [one_turn(task(drawn.scenario, "naive"), drawn.message) for drawn in given[:n]]
-    return chats, {"data_name": f"norm tasks, {len(borrowed)} of them CI-RL's", "licence": "Apache-2.0"}
+    given = task_situations([*written_tasks(), *borrowed], random.Random(1))
+    chats = [one_turn(task(drawn.scenario, "naive"), drawn.message) for drawn in given]
+    random.Random(2).shuffle(chats)
+    facts = {"data_name": f"norm tasks, {len(borrowed)} of them CI-RL's", "licence": "Apache-2.0"}
+    return chats[:n], facts
 
 
 def teach(
