@@ -29,7 +29,7 @@ def materials_for(
     say: Callable[[str], None],
     dtype: str | None = None,
 ) -> Materials:
-    """The materials for a tune of `base` on the chats in `data`; what is computed is kept in `folder` and gone on with.
+    """The materials for a tune of `base` on the chats in `data`; what is computed is kept in `folder`.
 
     Each is computed when it is first asked for. Control chats are drawn with another seed than the tune's own.
     """
