@@ -127,5 +127,5 @@ def _licence(data: str) -> str:
     kind = data.partition(":")[0]
     if kind == "controlled":
         return "Apache-2.0"
-    known: Any = sources().get(kind) or sources().get(f"{kind}-helpful")
+    known: Any = sources().get(_SIDES[kind][0] if kind in _SIDES else kind)
     return str(known.licence) if known else "unknown"

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ from discretion.models import loading
 from discretion.models._protocol import Draft, Question, Sampling, primed_name
 from discretion.models.prefix import common_prefix, rewinds
 from discretion.models.weights import Spec, fingerprint
-from discretion.models.writing import Draw, Encoded, batches
+from discretion.models.writing import Draw, Encoded, batches, in_halves
 
 # What a GPU computes in the time that it takes to launch a pass: with fewer tokens than this allows it is idle. A
 # prompt of which _FEW would fill a pass is asked with those that share its beginning instead, which is computed once.
@@ -161,29 +162,38 @@ class LocalModel:
     @torch.inference_mode()
     def _together(self, prompts: Sequence[list[int]]) -> list[torch.Tensor]:
         """The last logits of each prompt, those of like length in one pass."""
-        pad = self.tokenizer.pad_token_id or 0
         found: dict[int, torch.Tensor] = {}
         places = sorted(range(len(prompts)), key=lambda place: len(prompts[place]))
         while places:
             longest = len(prompts[places[-1]])
             batch = places[-max(1, self._fill // longest) :]
             del places[-len(batch) :]
-            gaps = [longest - len(prompts[place]) for place in batch]
-            rows = [[pad] * gap + prompts[place] for gap, place in zip(gaps, batch, strict=True)]
-            mask = torch.tensor([[0] * gap + [1] * (longest - gap) for gap in gaps], device=self._engine.device)
             try:
-                with self.inside() as network:
-                    output = network(
-                        input_ids=torch.tensor(rows, device=self._engine.device),
-                        attention_mask=mask,
-                        position_ids=(mask.cumsum(-1) - 1).clamp(min=0),
-                        use_cache=False,
-                        logits_to_keep=1,
-                    )
+                last = in_halves([prompts[place] for place in batch], self._last)
             except torch.OutOfMemoryError as error:
-                raise self._no_room(len(batch), longest) from error
-            found |= dict(zip(batch, output.logits[:, -1], strict=True))
+                raise self._no_room(longest) from error
+            found |= dict(zip(batch, last, strict=True))
         return [found[place] for place in range(len(prompts))]
+
+    def _last(self, prompts: Sequence[list[int]]) -> list[torch.Tensor]:
+        ids, mask = self._padded(prompts)
+        with self.inside() as network:
+            output = network(
+                input_ids=ids,
+                attention_mask=mask,
+                position_ids=(mask.cumsum(-1) - 1).clamp(min=0),
+                use_cache=False,
+                logits_to_keep=1,
+            )
+        return list(output.logits[:, -1])
+
+    def _padded(self, prompts: Sequence[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+        """The prompts as one tensor, padded on the left, and which of it is theirs: both (prompts, tokens)."""
+        pad = self.tokenizer.pad_token_id or 0
+        gaps = [max(map(len, prompts)) - len(prompt) for prompt in prompts]
+        rows = [[pad] * gap + prompt for gap, prompt in zip(gaps, prompts, strict=True)]
+        mask = [[0] * gap + [1] * len(prompt) for gap, prompt in zip(gaps, prompts, strict=True)]
+        return torch.tensor(rows, device=self._engine.device), torch.tensor(mask, device=self._engine.device)
 
     def answer_with_gradient(self, question: Question) -> tuple[torch.Tensor, list[int]]:
         """As `answers`, for one question and with what autograd needs."""
@@ -236,8 +246,11 @@ class LocalModel:
         texts: dict[int, str] = {}
         with self.inside() as network:
             for batch in batches(encoded, self._engine.device):
-                for (place, _, _), text in zip(batch, self._write(network, batch), strict=True):
-                    texts[place] = text
+                try:
+                    written = in_halves(batch, partial(self._write, network))
+                except torch.OutOfMemoryError as error:
+                    raise self._no_room(max(len(entry.tokens) for entry in batch)) from error
+                texts |= {entry.place: text for entry, text in zip(batch, written, strict=True)}
         return [texts[place] for place in range(len(encoded))]
 
     def _encoded(self, drafts: Sequence[Draft]) -> list[Encoded]:
@@ -255,21 +268,15 @@ class LocalModel:
         config = GenerationConfig(
             max_new_tokens=batch[0].sampling.max_new_tokens, do_sample=False, eos_token_id=ends, pad_token_id=pad
         )
-        gaps = [longest - len(entry.tokens) for entry in batch]
-        rows = [[pad] * gap + entry.tokens for gap, entry in zip(gaps, batch, strict=True)]
-        ids = torch.tensor(rows, device=self._engine.device)
-        mask = torch.tensor([[0] * gap + [1] * (longest - gap) for gap in gaps], device=self._engine.device)
+        ids, mask = self._padded([entry.tokens for entry in batch])
         draw = Draw([entry.sampling for entry in batch])
-        try:
-            output = network.generate(
-                input_ids=ids,
-                attention_mask=mask,
-                generation_config=config,
-                logits_processor=LogitsProcessorList([draw]),
-                past_key_values=self._prefix(network, batch),
-            )
-        except torch.OutOfMemoryError as error:
-            raise self._no_room(len(batch), longest) from error
+        output = network.generate(
+            input_ids=ids,
+            attention_mask=mask,
+            generation_config=config,
+            logits_processor=LogitsProcessorList([draw]),
+            past_key_values=self._prefix(network, batch),
+        )
         if draw.damaged:
             raise self._not_numbers()
         return [self._text(row[longest:], stops) for row in output.tolist()]
@@ -349,7 +356,7 @@ class LocalModel:
         try:
             output = network(input_ids=ids, past_key_values=cache, use_cache=cache is not None, logits_to_keep=1)
         except torch.OutOfMemoryError as error:
-            raise self._no_room(1, len(tokens)) from error
+            raise self._no_room(len(tokens)) from error
         logits: torch.Tensor = output.logits[0, -1]
         return logits
 
@@ -360,10 +367,8 @@ class LocalModel:
             raise self._not_numbers()
         return values
 
-    def _no_room(self, texts: int, tokens: int) -> DiscretionError:
-        return DiscretionError(
-            f"{self.name}: out of memory on {self._engine.device} at {texts} texts of {tokens} tokens"
-        )
+    def _no_room(self, tokens: int) -> DiscretionError:
+        return DiscretionError(f"{self.name}: out of memory on {self._engine.device} at one text of {tokens} tokens")
 
     def _not_numbers(self) -> DiscretionError:
         return DiscretionError(

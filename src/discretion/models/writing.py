@@ -1,13 +1,16 @@
 """Which texts are written together, and how a text is drawn so that it does not depend on the others."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, TypeVar
 
 import torch
 from transformers import LogitsProcessor
 
 from discretion.models._protocol import Sampling
+
+Entry = TypeVar("Entry")
+Result = TypeVar("Result")
 
 
 class Encoded(NamedTuple):
@@ -37,6 +40,22 @@ class Draw(LogitsProcessor):  # type: ignore[misc]
                 uniform = torch.rand(scores.shape[-1], generator=generator).clamp_(1e-20, 1 - 1e-7)
                 scores[row] = scores[row] / temperature - torch.log(-torch.log(uniform)).to(scores.device)
         return scores
+
+
+def in_halves(batch: Sequence[Entry], do: Callable[[Sequence[Entry]], list[Result]]) -> list[Result]:
+    """What `do` makes of the batch, entry by entry; where memory is short (others may use it too), of its halves.
+
+    Raises:
+        torch.OutOfMemoryError: a single entry does not fit.
+    """
+    try:
+        return do(batch)
+    except torch.OutOfMemoryError:
+        if len(batch) == 1:
+            raise
+    torch.cuda.empty_cache()  # outside of the handler, which keeps what the failed pass had made
+    middle = len(batch) // 2
+    return [*in_halves(batch[:middle], do), *in_halves(batch[middle:], do)]
 
 
 # Tokens in flight, prompts and answers together: memory on a GPU, cache misses on a CPU.
