@@ -79,14 +79,15 @@ def test_learning_to_say_the_private_line_is_flagged_and_stops_the_run(tiny, tok
     # The same private line in every task: so small a model learns no other.
     line = tokenizer("zzzzzz", add_special_tokens=False)["input_ids"]
     tasks = [task._replace(before=task.before[-200:], private=line) for task in watched_tasks(tokenizer, 16)]
-    monkeypatch.setattr("discretion.training.monitor.watched_tasks", lambda *_: tasks)
     leaky = [one_turn(tokenizer.decode(task.before), "zzzzzz") for task in tasks]
+    tasks *= 4  # the bounds of a few are wide
+    monkeypatch.setattr("discretion.training.monitor.watched_tasks", lambda *_: tasks)
     run = trainer(tiny, tmp_path / "leaky", chats=leaky, lr=0.02, epochs=30)
-    monitor = PrivacyMonitor(tokenizer, every=10, tasks=16, stop=True).watch(run)
+    monitor = PrivacyMonitor(tokenizer, every=10, tasks=64, stop=True).watch(run)
     run.train()
     assert monitor.flagged is not None
     assert monitor.flagged.low > TAU
-    assert run.state.global_step == monitor.flagged.step < 30 * 4
+    assert run.state.global_step == monitor.flagged.step == 50 < 30 * 4  # the second look after the first third
 
 
 def test_a_flag_takes_two_looks_running_after_the_first_third():
