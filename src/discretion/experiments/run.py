@@ -51,10 +51,12 @@ def make(
         told["watched"] = watched_digest()
     claim(out, CLAIM, told, "experiment", alone=False)
     base = _organism(experiment, out, data_dir, say)
-    # Data first, part by part: audits are shared, and what is trained on can be looked at before anything is.
+    # Data first: what is not to be had is said before anything is trained, and audits are shared. Only what the base
+    # itself has to write or read for one row is left to that row.
     for part in wanted:
         claim(out / part.name, ROW, experiment.told(part.row), "row", alone=False)
-        if experiment.rows[part.row].data:
+        row = experiment.rows[part.row]
+        if row.data and parse(row.mitigation).kind not in ("distil", "chosen"):
             samples_of(experiment, part, base, out, data_dir, say)
     asked = {experiment.asked(part.row): experiment.rows[part.row].ask for part in wanted} | {BASE: {}}
     for folder, ask in asked.items():
