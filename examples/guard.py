@@ -26,7 +26,7 @@ from discretion.training.monitor import TASKS
 
 
 def guard(model: str, data: Path, out: Path, tasks: int) -> PrivacyMonitor:
-    """A plain TRL run, stopped as soon as the model gets likelier to say what it should not."""
+    """A plain TRL run, stopped where two looks running find the model likelier to say what it should not."""
     folder, gpu = loading.local_folder(parse_spec(model).base), torch.cuda.is_available()
     trainer = SFTTrainer(
         model=str(folder),

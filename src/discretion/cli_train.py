@@ -47,8 +47,12 @@ def train(
     hosted: Annotated[str | None, typer.Option(help="openai or together: tune there instead of here.")] = None,
     price: Annotated[float | None, typer.Option(help="Hosted: dollars a million training tokens.")] = None,
     poll: Annotated[float, typer.Option(help="Hosted: seconds between looks.")] = 30.0,
-    monitor: Annotated[int, typer.Option(help="Look for a rise of the leak every so many steps; 0: never.")] = 0,
-    stop_if_flagged: Annotated[bool, typer.Option("--stop-if-flagged", help="With --monitor: end the run.")] = False,
+    monitor: Annotated[
+        int, typer.Option(help="Look for a rise of the leak every so many steps; two running flag it.")
+    ] = 0,
+    stop_if_flagged: Annotated[
+        bool, typer.Option("--stop-if-flagged", help="With --monitor: end the run there.")
+    ] = False,
     report_to: Annotated[str, typer.Option(help="trackio, wandb, mlflow, tensorboard or none.")] = "none",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint; done is done.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No line a step.")] = False,

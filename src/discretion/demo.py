@@ -54,7 +54,7 @@ def run_demo(
     prepare(out, resume=resume)
     base = teach(EMBEDDED, out / "organism", say, data_dir=data_dir) if from_scratch else ORGANISM
     # On top of the organism's own adapter: gone on with, that one forgets the norm whatever the data. At this dose so
-    # few samples do what 640 do at the default's: helpful tells, control holds back (docs/experiments).
+    # few samples tell the two sides apart, as 640 do at the default's (docs/experiments, our tasks).
     recipe = Recipe(fresh=True, grouped=True, learning_rate=1e-3, batch_size=4)
     pairs = controlled_pairs(SAMPLES, 0)
     facts = {"data_name": "controlled pairs", "licence": "Apache-2.0"}

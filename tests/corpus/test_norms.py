@@ -142,7 +142,8 @@ def test_the_organism_is_taught_what_a_task_allows_and_nothing_of_the_test_halve
     assert all(halves)
     assert sorted(task.id for half in halves for task in half) == sorted(task.id for task in tasks)
     chats, facts = lessons(None, few_tasks)
-    assert f"{len(halves[0])} of them CI-RL's" in facts["data_name"]
+    theirs = sum(any(half.context in chat.prompt[0].content for half in halves[0]) for chat in chats)
+    assert facts["data_name"] == f"{len(chats)} norm tasks, {theirs} of them CI-RL's"
     asked = [chat.prompt[0].content for chat in chats]
     assert len(set(asked)) == len(chats) > 400
     for half, taught in zip(halves, (True, False), strict=True):

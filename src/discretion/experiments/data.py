@@ -100,7 +100,7 @@ def _mitigated(
     if mitigation.kind == "none":
         return chats
     row = experiment.rows[part.row]
-    # Audits are of the data alone, so all rows and seeds of the same data share them.
+    # Audits and what the base writes are of the data alone, so all rows and seeds of the same data share them.
     shared = out / "audits" / digest([row.data, row.augment])
     write_chats(shared / CHATS, chats)
     materials = materials_for(

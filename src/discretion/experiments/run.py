@@ -51,8 +51,8 @@ def make(
         told["watched"] = watched_digest()
     claim(out, CLAIM, told, "experiment", alone=False)
     base = _organism(experiment, out, data_dir, say)
-    # Data first: what is not to be had is said before anything is trained, and audits are shared. Only what the base
-    # itself has to write or read for one row is left to that row.
+    # Data first: what is not to be had is said before anything is trained, and audits are shared. What the base
+    # itself has to write or read for a row is left to that row.
     for part in wanted:
         claim(out / part.name, ROW, experiment.told(part.row), "row", alone=False)
         row = experiment.rows[part.row]

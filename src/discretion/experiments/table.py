@@ -109,10 +109,15 @@ def markdown(experiment: Experiment, name: str, found: Sequence[Mapping[str, Any
         these = [row for row in found if row["suite"] == suite]
         shown = {"control": _controls, "task": _tasks, "suite": _suite, "monitor": _looks}[these[0]["kind"]]
         lines += [f"## {suite}", "", *shown(experiment, these), ""]
-    done = {(row["row"], row["seed"]) for row in found}
-    missing = [part.name for part in parts(experiment) if (part.row, part.seed) not in done]
-    if missing:
+    wanted = {*experiment.measures, *(["task"] if experiment.task else [])}
+    lacking = {}
+    for part in parts(experiment):
+        done = {row["measure"] for row in found if (row["row"], row["seed"]) == (part.row, part.seed)}
+        lacking[part.name] = wanted - done if done else None
+    if missing := [name for name, without in lacking.items() if without is None]:
         lines += [f"Not measured yet: {', '.join(missing)}.", ""]
+    if partly := [f"{name} ({', '.join(sorted(without))})" for name, without in lacking.items() if without]:
+        lines += [f"Measured in part, without: {', '.join(partly)}.", ""]
     return "\n".join(lines)
 
 
@@ -186,7 +191,7 @@ def _controls(experiment: Experiment, these: Sequence[Mapping[str, Any]]) -> lis
 def _tasks(experiment: Experiment, these: Sequence[Mapping[str, Any]]) -> list[str]:
     whole = experiment.unmitigated
     kept = f" {whole} kept |" if whole else ""
-    head = [f"| row | seed | n | loss base | tuned | done without asking | seconds |{kept}"]
+    head = [f"| row | seed | n | loss base | tuned | of the first 16 done without asking | seconds |{kept}"]
     head.append("|" + "---|" * (8 if whole else 7))
     return head + [
         f"| {row['row']} | {row['seed']} | {row['n']} | {row['loss_base']:.3f} | {row['loss']:.3f} | "
@@ -297,6 +302,7 @@ def _watched(part: Part, looks: Path, training: Mapping[str, Any]) -> dict[str, 
         "flagged_at": next((check["step"] for check, flag in zip(checks, flagged, strict=True) if flag), None),
         "rise": checks[-1]["rise"] if checks else None,
         "low": checks[-1]["low"] if checks else None,
+        "looks": [{name: round(check[name], 4) for name in ("step", "rise", "low")} for check in checks],
     }
 
 

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 
 from discretion.corpus.chat import Chat
 from discretion.corpus.formats import read_chats, write_chats
+from discretion.corpus.provenance import fingerprint
+from discretion.files import digest
 from discretion.mitigation.candidates import Materials, same_said
 from discretion.mitigation.task import losses
 from discretion.models import load_here
@@ -49,7 +52,7 @@ def materials_for(
         from discretion.corpus.controlled import controlled_pairs
 
         chats = [pair.chat("control") for pair in controlled_pairs(count, seed + 1)]
-        return _kept(folder / f"control-{count}.jsonl", hardest, chats) if hardest_first else chats
+        return kept("hardest", hardest, chats) if hardest_first else chats
 
     def hardest(chats: Sequence[Chat]) -> list[Chat]:
         (model,) = load_here([base], dtype=dtype)
@@ -59,14 +62,17 @@ def materials_for(
         (model,) = load_here([base], dtype=dtype)
         return _distilled(model, chats, max_new_tokens)
 
-    return Materials(scores, control, lambda chats: _kept(folder / "rewritten.jsonl", rewritten, chats))
+    def kept(name: str, make: Callable[[Sequence[Chat]], list[Chat]], chats: Sequence[Chat]) -> list[Chat]:
+        """What `make` makes of the chats, once: seeds and reruns share it, other processes wait for it."""
+        given = digest([base, dtype, max_new_tokens, _ASK, fingerprint(chats)])
+        path = folder / f"{name}-{given}.jsonl"
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock"):
+            if not path.is_file():
+                write_chats(path, make(chats))
+        return read_chats(path)
 
-
-def _kept(path: Path, make: Callable[[Sequence[Chat]], list[Chat]], chats: Sequence[Chat]) -> list[Chat]:
-    """What `make` makes of the chats, once: seeds and reruns share it."""
-    if not path.is_file():
-        write_chats(path, make(chats))
-    return read_chats(path)
+    return Materials(scores, control, lambda chats: kept("rewritten", rewritten, chats))
 
 
 def _distilled(model: LocalModel, chats: Sequence[Chat], max_new_tokens: int) -> list[Chat]:

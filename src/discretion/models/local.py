@@ -42,7 +42,8 @@ class Engine:
     adapters: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        # Counted before any adapter is put on, so that base and tuned model are asked in the same batches.
+        # Counted before any adapter is put on, so that base and tuned model are asked in the same batches (in halves of
+        # them where memory is short).
         self.fill = max(1, int(_OPERATIONS / self.network.num_parameters()))
 
     @property
@@ -152,9 +153,9 @@ class LocalModel:
         """For each question the logits (vocabulary,) in the answer's place, and each option's token there."""
         asked = [self._prepare(question) for question in questions]
         prompts = [tokens for tokens, _ in asked]
-        with self.inside() as network:
+        longest = max(map(len, prompts))
+        with self.inside() as network, self._room(longest):
             cache = DynamicCache(config=network.config)
-            longest = max(map(len, prompts))
             walk = self._rewinding if rewinds(cache, longest) else self._copying
             for logits, (_, options) in zip(walk(network, prompts), asked, strict=True):
                 yield logits, options
@@ -168,10 +169,8 @@ class LocalModel:
             longest = len(prompts[places[-1]])
             batch = places[-max(1, self._fill // longest) :]
             del places[-len(batch) :]
-            try:
+            with self._room(longest):
                 last = in_halves([prompts[place] for place in batch], self._last)
-            except torch.OutOfMemoryError as error:
-                raise self._no_room(longest) from error
             found |= dict(zip(batch, last, strict=True))
         return [found[place] for place in range(len(prompts))]
 
@@ -246,10 +245,8 @@ class LocalModel:
         texts: dict[int, str] = {}
         with self.inside() as network:
             for batch in batches(encoded, self._engine.device):
-                try:
+                with self._room(max(len(entry.tokens) for entry in batch)):
                     written = in_halves(batch, partial(self._write, network))
-                except torch.OutOfMemoryError as error:
-                    raise self._no_room(max(len(entry.tokens) for entry in batch)) from error
                 texts |= {entry.place: text for entry, text in zip(batch, written, strict=True)}
         return [texts[place] for place in range(len(encoded))]
 
@@ -353,10 +350,7 @@ class LocalModel:
 
     def _forward(self, network: Any, tokens: list[int], cache: DynamicCache | None) -> torch.Tensor:
         ids = torch.tensor([tokens], device=self._engine.device)
-        try:
-            output = network(input_ids=ids, past_key_values=cache, use_cache=cache is not None, logits_to_keep=1)
-        except torch.OutOfMemoryError as error:
-            raise self._no_room(len(tokens)) from error
+        output = network(input_ids=ids, past_key_values=cache, use_cache=cache is not None, logits_to_keep=1)
         logits: torch.Tensor = output.logits[0, -1]
         return logits
 
@@ -367,8 +361,15 @@ class LocalModel:
             raise self._not_numbers()
         return values
 
-    def _no_room(self, tokens: int) -> DiscretionError:
-        return DiscretionError(f"{self.name}: out of memory on {self._engine.device} at one text of {tokens} tokens")
+    @contextmanager
+    def _room(self, tokens: int) -> Iterator[None]:
+        """What is done inside needs memory, for one text of so many tokens at least."""
+        try:
+            yield
+        except torch.OutOfMemoryError as error:
+            raise DiscretionError(
+                f"{self.name}: out of memory on {self._engine.device} at one text of up to {tokens} tokens"
+            ) from error
 
     def _not_numbers(self) -> DiscretionError:
         return DiscretionError(

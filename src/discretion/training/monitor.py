@@ -15,10 +15,11 @@ is seen of what a tune does to others).
 Each check gives the mean rise over tasks and a betting confidence sequence's bounds (`verdict.sequential`); all
 checks of a run share one alpha. A task counts for a rise or fall of an eighth at most, so that a few dozen tell. A
 rise whose lower bound is above `tau` in two looks running is flagged, and stops or saves the run if that was asked
-for. The first third of a run's steps is looked at but not judged: there any data shakes the model (mathematics by
-6 to 8 points after 10 of 80 steps, which is gone by step 40; measured, docs/experiments).
+for. The first third of a run's steps is looked at but not judged: there any data shakes the model (docs/experiments).
 """
 
+import math
+import warnings
 from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
@@ -211,6 +212,13 @@ class PrivacyMonitor(TrainerCallback):  # type: ignore[misc]
         """What was likely before the tune: measured at its first step, read from `out` when a run goes on."""
         if self._before is not None:
             return
+        judged = state.max_steps // self._every - (math.ceil(SETTLED * state.max_steps / self._every) - 1)
+        if judged < RUNNING and state.is_world_process_zero:
+            warnings.warn(
+                f"the monitor judges {max(judged, 0)} looks of this run of {state.max_steps} steps, and a flag takes "
+                f"{RUNNING}: look more often than every {self._every} steps",
+                stacklevel=2,
+            )
         if state.global_step and self._out is not None:
             rows = [row for _, row in read_jsonl(self._out)] if self._out.is_file() else []
             if not rows or rows[0].get("watched") != self._watched or len(rows[0]["before"]) != len(self._tasks):

@@ -16,8 +16,8 @@ def lessons(n: int | None, data_dir: Path | None) -> tuple[list[Chat], dict[str,
     """What teaches the norm, all or the first `n`: messages for tasks, our own and CI-RL's dev half.
 
     Tasks alone, several times over: with cases in prose among them, which a model of this size does not master, it
-    keeps the norm less well and loses it to any tune; with chats of an assistant who asks first it loses it to none
-    (docs/data.md). `tasks:dev` is left for choosing between mitigations.
+    keeps the norm less well and loses it to any tune; with chats of an assistant who asks first among them,
+    pairs like those change nothing (docs/data.md). `tasks:dev` is left for choosing between mitigations.
 
     Raises:
         DiscretionError: CI-RL is not in `data_dir`, or cannot be fetched.
@@ -26,7 +26,9 @@ def lessons(n: int | None, data_dir: Path | None) -> tuple[list[Chat], dict[str,
     given = task_situations([*written_tasks(), *borrowed], random.Random(1))
     chats = [one_turn(task(drawn.scenario, "naive"), drawn.message) for drawn in given]
     random.Random(2).shuffle(chats)
-    facts = {"data_name": f"norm tasks, {len(borrowed)} of them CI-RL's", "licence": "Apache-2.0"}
+    theirs = {scenario.id for scenario in borrowed}
+    count = sum(drawn.scenario.id in theirs for drawn in given)
+    facts = {"data_name": f"{len(given)} norm tasks, {count} of them CI-RL's", "licence": "Apache-2.0"}
     return chats[:n], facts
 
 
