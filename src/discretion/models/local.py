@@ -42,7 +42,7 @@ class Engine:
     adapters: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        # Counted before any adapter is put on, so that base and tuned model are asked in the same batches (where memory
+        # Counted before any adapter is put on: base and tuned model are asked in the same batches (where memory
         # is short, in halves of them).
         self.fill = max(1, int(_OPERATIONS / self.network.num_parameters()))
 
