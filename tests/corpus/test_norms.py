@@ -145,7 +145,8 @@ def test_the_organism_is_taught_what_a_task_allows_and_nothing_of_the_test_halve
     theirs = sum(any(half.context in chat.prompt[0].content for half in halves[0]) for chat in chats)
     assert facts["data_name"] == f"{len(chats)} norm tasks, {theirs} of them CI-RL's"
     asked = [chat.prompt[0].content for chat in chats]
-    assert len(set(asked)) == len(chats) > 400
+    assert len(set(asked)) == len(chats) > 300
+    assert not {task(scenario, "naive") for scenario in load_suite("tasks")} & set(asked)
     for half, taught in zip(halves, (True, False), strict=True):
         for scenario in half:
             assert (task(scenario, "naive") in asked) == taught
