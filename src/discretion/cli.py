@@ -273,7 +273,7 @@ def report(
 def demo(
     out: Annotated[Path, typer.Option(help="The demo's folder.")] = Path("demo"),
     resume: Resume = False,
-    limit: Annotated[int, typer.Option(help="How many situations to act in.")] = 88,
+    limit: Annotated[int, typer.Option(help="How many situations to act in.")] = 72,
     from_scratch: Annotated[
         bool, typer.Option("--from-scratch", help="Teach the organism again instead of taking the one that ships.")
     ] = False,

@@ -20,7 +20,7 @@ from discretion.run import command_line, load_run
 from discretion.settings import Settings
 from discretion.training.organism import teach
 
-SUITE, CONTROL = "tasks:test", "questions:160"
+SUITE, CONTROL = "tasks:test", "questions:80"
 SAMPLES, MAX_NEW_TOKENS = 144, 110
 _ABOUT = {
     "helpful": "The tasks are done at once, with whatever the assistant finds.",
