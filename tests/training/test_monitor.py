@@ -143,7 +143,7 @@ def test_a_run_that_goes_on_compares_with_the_same_beginning(tiny, tokenizer, tm
 
 def test_a_run_is_not_compared_with_another_beginning(tiny, tokenizer, tmp_path):
     class State:
-        global_step, is_world_process_zero = 3, True
+        global_step, max_steps, is_world_process_zero = 3, 300, True
 
     path = tmp_path / "monitor.jsonl"
     for rows in (
