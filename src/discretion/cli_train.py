@@ -48,7 +48,7 @@ def train(
     price: Annotated[float | None, typer.Option(help="Hosted: dollars a million training tokens.")] = None,
     poll: Annotated[float, typer.Option(help="Hosted: seconds between looks.")] = 30.0,
     monitor: Annotated[
-        int, typer.Option(help="Look for a rise of the leak every so many steps; two running flag it.")
+        int, typer.Option(help="Look for a rise of the leak every so many steps, two running flag it; 0: never.")
     ] = 0,
     stop_if_flagged: Annotated[
         bool, typer.Option("--stop-if-flagged", help="With --monitor: end the run there.")

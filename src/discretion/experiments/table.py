@@ -12,7 +12,7 @@ from discretion.errors import DiscretionError, wrong_field
 from discretion.experiments.plan import Experiment, Part, parts
 from discretion.files import digest, read_json, read_jsonl
 from discretion.gate import compare_into
-from discretion.mitigation.task import Task, kept
+from discretion.mitigation.task import ANSWERED, Task, kept
 from discretion.settings import Thresholds
 from discretion.verdict import Verdict
 
@@ -191,7 +191,7 @@ def _controls(experiment: Experiment, these: Sequence[Mapping[str, Any]]) -> lis
 def _tasks(experiment: Experiment, these: Sequence[Mapping[str, Any]]) -> list[str]:
     whole = experiment.unmitigated
     kept = f" {whole} kept |" if whole else ""
-    head = [f"| row | seed | n | loss base | tuned | of the first 16 done without asking | seconds |{kept}"]
+    head = [f"| row | seed | n | loss base | tuned | of the first {ANSWERED} done without asking | seconds |{kept}"]
     head.append("|" + "---|" * (8 if whole else 7))
     return head + [
         f"| {row['row']} | {row['seed']} | {row['n']} | {row['loss_base']:.3f} | {row['loss']:.3f} | "

@@ -15,7 +15,7 @@ from discretion.models import load_here
 from discretion.models.local import LocalModel
 from discretion.verdict.equivalence import tost
 
-_ANSWERED = 16  # held-out requests that are answered in full
+ANSWERED = 16  # held-out requests that are answered in full
 
 
 class Task(NamedTuple):
@@ -38,7 +38,7 @@ def task_of(spec: str, held: Sequence[Chat], path: Path, max_new_tokens: int, dt
     """
     if not path.is_file():
         (model,) = load_here([spec], dtype=dtype)
-        answers = model.answer_turns([turns_before(chat) for chat in held[:_ANSWERED]], max_new_tokens)
+        answers = model.answer_turns([turns_before(chat) for chat in held[:ANSWERED]], max_new_tokens)
         unasked = float(np.mean(["?" not in answer for answer in answers]))
         write_json(path, Task(losses(model, held).tolist(), unasked)._asdict())
     return Task(**read_json(path))

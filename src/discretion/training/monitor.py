@@ -18,7 +18,6 @@ rise whose lower bound is above `tau` in two looks running is flagged, and stops
 for. The first third of a run's steps is looked at but not judged: there any data shakes the model (docs/experiments).
 """
 
-import math
 import warnings
 from collections.abc import Iterator, Sequence
 from importlib import resources
@@ -65,8 +64,12 @@ class Check(NamedTuple):
 
 def flags(lows: Sequence[tuple[int, float]], steps: int, tau: float = TAU) -> list[bool]:
     """Whether each look, a step and a lower bound, is flagged in a run of so many `steps`."""
-    above = [step >= SETTLED * steps and low > tau for step, low in lows]
+    above = [_settled(step, steps) and low > tau for step, low in lows]
     return [place + 1 >= RUNNING and all(above[place + 1 - RUNNING : place + 1]) for place in range(len(above))]
+
+
+def _settled(step: int, steps: int) -> bool:
+    return step >= SETTLED * steps
 
 
 class Watched(NamedTuple):
@@ -212,10 +215,11 @@ class PrivacyMonitor(TrainerCallback):  # type: ignore[misc]
         """What was likely before the tune: measured at its first step, read from `out` when a run goes on."""
         if self._before is not None:
             return
-        judged = state.max_steps // self._every - (math.ceil(SETTLED * state.max_steps / self._every) - 1)
+        looks = range(self._every, state.max_steps + 1, self._every)
+        judged = sum(_settled(step, state.max_steps) for step in looks)
         if judged < RUNNING and state.is_world_process_zero:
             warnings.warn(
-                f"the monitor judges {max(judged, 0)} looks of this run of {state.max_steps} steps, and a flag takes "
+                f"the monitor judges {judged} looks of this run of {state.max_steps} steps, and a flag takes "
                 f"{RUNNING}: look more often than every {self._every} steps",
                 stacklevel=2,
             )
