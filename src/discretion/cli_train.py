@@ -106,22 +106,18 @@ def _hosted(
     poll: float,
 ) -> None:
     from discretion.corpus.formats import read_chats
-    from discretion.training.hosted import tune_hosted
-    from discretion.training.recipes import Recipe
+    from discretion.training.hosted import reference, refuse_unknown, tune_hosted
 
-    if data is None or asked.method != "sft":
-        raise DiscretionError("--hosted tunes on a file of chats: give DATA, and no --method dpo")
-    ours = ("fresh", "accumulate", "grouped", "anchor", "surgery", "prevent", "freeze")
-    if unknown := [name for name in ours if getattr(asked, name) != getattr(Recipe(), name)]:
-        raise DiscretionError(f"--hosted: {provider} knows no --{unknown[0]}")
+    refuse_unknown(provider, asked)
+    if data is None:
+        raise DiscretionError("--hosted tunes on a file of chats: give DATA")
 
     def say(line: str) -> None:
         typer.echo(line, err=True)
 
     chats = read_chats(data)[:n]
     tuned = tune_hosted(provider, base, chats, out, asked, say, resume=resume, poll_seconds=poll, price=price)
-    reference = f"openai/{base.removeprefix('openai/')}" if provider == "openai" else f"{tuned.split('#')[0]}#{base}"
-    typer.echo(f"tuned: {tuned}\nnext: discretion check {reference} {tuned}")
+    typer.echo(f"tuned: {tuned}\nnext: discretion check {reference(provider, base)} {tuned}")
 
 
 def _samples(

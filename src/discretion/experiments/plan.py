@@ -68,6 +68,7 @@ class Experiment(_Strict):
             is kept.
         measures: options of `discretion eval`, by name.
         monitor: every so many steps of a tune the privacy monitor looks; 0: never.
+        hosted: where the base is tuned (`training.hosted`); "": here.
     """
 
     about: Annotated[str, Field(min_length=1)]
@@ -81,6 +82,7 @@ class Experiment(_Strict):
     task: TaskPlan | None = None
     measures: dict[str, dict[str, Any]] = {}
     monitor: Annotated[int, Field(ge=0)] = 0
+    hosted: Literal["", "openai", "together"] = ""
 
     @model_validator(mode="after")
     def _sound(self) -> "Experiment":

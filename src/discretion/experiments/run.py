@@ -5,20 +5,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from discretion.corpus.chat import Chat
 from discretion.errors import DiscretionError
 from discretion.experiments.data import CHATS, held_out, samples_of
+from discretion.experiments.elsewhere import refuse_unhosted
 from discretion.experiments.jobs import do_all
 from discretion.experiments.plan import BASE, ROW, Experiment, Part, RowPlan, before
 from discretion.experiments.table import CLAIM, TASK
-from discretion.files import claim
+from discretion.files import claim, read_json
 from discretion.gate import evaluate
 from discretion.mitigation.candidates import parse
 from discretion.mitigation.task import task_of
 from discretion.settings import Settings
+from discretion.training.hosted import JOB, model_of, reference, tune_hosted
 from discretion.training.recipes import Recipe, changed, named
 from discretion.training.run import base_fingerprint, tune, tuned_spec
 
 Say = Callable[[str], None]
+HOSTED = "hosted"
 
 
 def make(
@@ -39,12 +43,15 @@ def make(
         DiscretionError: `out` is of another experiment, a setting is wrong (said before anything is made), or what
             `data prepare`, `train`, `audit` and `eval` raise.
     """
+    if experiment.hosted:
+        refuse_unhosted(experiment, wanted)
     for row in experiment.rows.values():
         _recipe(experiment, row, 0)
         _measures(experiment, row.ask, data_dir)
     # Rows may be added to an experiment; what they are compared by, and what they are, may not change under them.
     same = {"base", "organism", "tune", "n", "measures", "task", "monitor"}
-    told = experiment.model_dump(mode="json", include=same) | {"base_is": base_fingerprint(experiment.base)}
+    told = experiment.model_dump(mode="json", include=same)
+    told |= {"hosted": experiment.hosted} if experiment.hosted else {"base_is": base_fingerprint(experiment.base)}
     if experiment.monitor:
         from discretion.training.monitor import watched_digest
 
@@ -112,6 +119,8 @@ def _made(work: Work, part: Part, say: Say) -> str:
     recipe = _recipe(experiment, row, part.seed)
     adapter = work.out / part.name / "adapter"
     earlier = before(experiment, part)
+    if experiment.hosted:
+        return _made_there(work, part, earlier, recipe, say)
     start = work.base
     if earlier:
         as_then = _recipe(experiment, experiment.rows[earlier.row], earlier.seed)
@@ -125,6 +134,20 @@ def _made(work: Work, part: Part, say: Say) -> str:
     samples, facts = samples_of(experiment, part, work.base, work.out, work.data_dir, say)
     tune(start, samples, adapter, recipe, say, resume=True, facts=facts, monitor_every=experiment.monitor)
     return tuned_spec(work.base, adapter, recipe)
+
+
+def _made_there(work: Work, part: Part, earlier: Part | None, recipe: Recipe, say: Say) -> str:
+    """The spec of a part's model at the provider; its job is started, or gone on with, unless it is done."""
+    row, start = work.experiment.rows[part.row], work.base
+    if earlier:
+        start = read_json(work.out / earlier.name / HOSTED / JOB)["spec"]
+    if not row.data or row.shots:
+        return start
+    samples, _ = samples_of(work.experiment, part, work.base, work.out, work.data_dir, say)
+    chats = [sample for sample in samples if isinstance(sample, Chat)]
+    return tune_hosted(
+        work.experiment.hosted, model_of(start), chats, work.out / part.name / HOSTED, recipe, say, resume=True
+    )
 
 
 def _recipe(experiment: Experiment, row: RowPlan, seed: int) -> Recipe:
@@ -147,6 +170,8 @@ def _settings(measure: str, options: Mapping[str, Any], data_dir: Path | None) -
 
 def _organism(experiment: Experiment, out: Path, data_dir: Path | None, say: Say) -> str:
     """The spec of the base that rows are tuned from."""
+    if experiment.hosted:
+        return reference(experiment.hosted, experiment.base)
     if experiment.organism is None:
         return experiment.base
     from discretion.training.organism import teach

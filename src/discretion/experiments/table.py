@@ -97,10 +97,13 @@ def _verdict(base: Path, run: Path, folder: Path) -> Verdict:
         raise wrong_field(str(folder / "verdict.json"), error) from error
 
 
-def markdown(experiment: Experiment, name: str, found: Sequence[Mapping[str, Any]]) -> str:
-    """The table as Markdown: a line a row in all suites, then every part; what is missing is named."""
+def markdown(experiment: Experiment, name: str, found: Sequence[Mapping[str, Any]], options: str = "") -> str:
+    """The table as Markdown: a line a row in all suites, then every part; what is missing is named.
+
+    `options` are those of `discretion reproduce` that made the experiment another one.
+    """
     lines = [f"# {name}", "", experiment.about[0].upper() + experiment.about[1:] + ".", ""]
-    command = f"discretion reproduce {name} --out DIR --data-dir DATA"
+    command = f"discretion reproduce {name} --out DIR --data-dir DATA{options}"
     lines += [f"Made by `{command}`; {experiment.n} samples a row, where there are so many.", ""]
     if any(row["kind"] == "suite" for row in found):
         lines += [f"![change of leak and coverage]({name}.svg)", ""]

@@ -7,6 +7,7 @@ next one is taken, so a killed run goes on where it was; a job started just befo
 import os
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -18,14 +19,18 @@ from discretion.errors import DiscretionError
 from discretion.files import read_json, write_json
 from discretion.training.recipes import Recipe
 
-PROVIDERS = ("openai", "together")
 JOB, UPLOAD = "job.json", "upload.jsonl"
-TOGETHER_URL = "https://api.together.ai/v1"
+TOGETHER_URL = "https://api.together.ai"
 _POLL_SECONDS = 30.0
 _PATIENCE = 20  # failed looks in a row
 # What of `data validate`'s rules a provider refuses; the others are advice.
 _REFUSED = {"malformed", "roles", "empty", "weight", "keys", "too-few", "length"}
 _CHARACTERS_A_TOKEN = 4
+# What of a recipe each is told; whatever else of it is not the default would be ignored, so it is refused.
+TOLD = {
+    "openai": ("epochs", "seed"),
+    "together": ("epochs", "seed", "learning_rate", "warmup", "full", "rank"),
+}
 
 State = Literal["running", "done", "failed"]
 
@@ -52,8 +57,8 @@ class Provider(Protocol):
         """The file's id."""
         ...
 
-    def find(self, file: str) -> str | None:
-        """The job that trains on the file, if there is one."""
+    def find(self, file: str, seed: int) -> str | None:
+        """The job that trains on the file with the seed, if there is one. Equal bytes may be one file."""
         ...
 
     def start(self, file: str, base: str, recipe: Recipe) -> str:
@@ -62,10 +67,6 @@ class Provider(Protocol):
 
     def look(self, job: str) -> Look:
         """How the job stands."""
-        ...
-
-    def spec(self, model: str) -> str:
-        """The tuned model as `check` takes it."""
         ...
 
 
@@ -87,9 +88,10 @@ def tune_hosted(
         price: dollars a million training tokens, to say beforehand what it will cost.
 
     Raises:
-        DiscretionError: the data breaks the provider's rules, the key is missing or refused, the job failed, or
-            `out` is of another job.
+        DiscretionError: the provider does not know what the recipe asks for, the data breaks its rules, the key is
+            missing or refused, the job failed, or `out` is of another job.
     """
+    refuse_unknown(provider, recipe)
     there, asked = _state(out, provider, base, chats, recipe, resume)
     if model := there.get("spec"):
         say(f"done already: {model}")
@@ -104,16 +106,47 @@ def tune_hosted(
         write_json(out / JOB, asked | there)
         say(f"uploaded: {there['file']}")
     if "job" not in there:
-        found = _call(client, lambda: client.find(there["file"])) if uploaded_before else None
+        found = _call(client, lambda: client.find(there["file"], recipe.seed)) if uploaded_before else None
         there["job"] = found or _call(client, lambda: client.start(there["file"], base, recipe))
         write_json(out / JOB, asked | there)
         say(f"{'found' if found else 'started'}: {there['job']}")
     seen = _wait(client, there["job"], say, poll_seconds)
     if seen.state == "failed":
         raise DiscretionError(f"{there['job']}: {seen.word} at the provider ({seen.says or 'no reason given'})")
-    there["spec"] = client.spec(seen.model)
+    there["spec"] = spec_of(provider, seen.model)
     write_json(out / JOB, asked | there)
     return str(there["spec"])
+
+
+def refuse_unknown(provider: str, recipe: Recipe) -> None:
+    """Refuse what of a recipe the provider would not do.
+
+    Raises:
+        DiscretionError: the provider is unknown, or does not take a setting (it is named).
+    """
+    if provider not in TOLD:
+        raise DiscretionError(f"--hosted {provider}: known are {', '.join(TOLD)}")
+    for entry in fields(Recipe):
+        if entry.name not in TOLD[provider] and getattr(recipe, entry.name) != entry.default:
+            raise DiscretionError(f"--hosted: {provider} knows no --{entry.name.replace('_', '-')}")
+
+
+def reference(provider: str, base: str) -> str:
+    """The base as `check` takes it, to compare a model with that was tuned from it."""
+    name = base.removeprefix("openai/") if provider == "openai" else base
+    return spec_of(provider, name)
+
+
+def spec_of(provider: str, model: str) -> str:
+    """A provider's model as `check` takes it."""
+    if provider == "openai":
+        return f"openai/{model}"
+    return f"endpoint:{os.environ.get('TOGETHER_BASE_URL', TOGETHER_URL).rstrip('/')}/v1#{model}"
+
+
+def model_of(spec: str) -> str:
+    """The provider's name of a model that is told as `check` takes it."""
+    return spec.removeprefix("openai/") if spec.startswith("openai/") else spec.partition("#")[2] or spec
 
 
 def _state(
@@ -121,11 +154,11 @@ def _state(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """What was done before, and what is asked for."""
     asked = {"provider": provider, "base": base, "data": fingerprint(chats), "epochs": recipe.epochs}
-    asked |= {"learning_rate": recipe.learning_rate, "seed": recipe.seed, "method": recipe.method}
+    asked |= {name: getattr(recipe, name) for name in ("learning_rate", "seed", "method", "rank", "full", "warmup")}
     if not (out / JOB).is_file():
         return {}, asked
     before = read_json(out / JOB)
-    if different := [name for name in asked if before.get(name) != asked[name]]:
+    if different := [name for name in asked if before.get(name, asked[name]) != asked[name]]:
         raise DiscretionError(f"{out}: is of another job ({', '.join(different)} differ); give another --out")
     if not resume:
         raise DiscretionError(f"{out}: a job is there; go on with --resume, or give another --out")
@@ -198,8 +231,6 @@ def _told(error: Exception, then: str) -> DiscretionError:
 
 
 def _provider(name: str) -> Provider:
-    if name not in PROVIDERS:
-        raise DiscretionError(f"--hosted {name}: known are {', '.join(PROVIDERS)}")
     variable = f"{name.upper()}_API_KEY"
     if not os.environ.get(variable):
         raise DiscretionError(f"--hosted {name}: set {variable} to your key")
@@ -223,10 +254,10 @@ class OpenAI:
         with path.open("rb") as file:
             return str(self._client.files.create(file=file, purpose="fine-tune").id)
 
-    def find(self, file: str) -> str | None:
+    def find(self, file: str, seed: int) -> str | None:
         """See `Provider`."""
         for job in self._client.fine_tuning.jobs.list(limit=100):
-            if job.training_file == file:
+            if job.training_file == file and job.seed == seed:
                 return str(job.id)
         return None
 
@@ -246,10 +277,6 @@ class OpenAI:
         seen = self._client.fine_tuning.jobs.retrieve(job)
         state: State = {"succeeded": "done", "failed": "failed", "cancelled": "failed"}.get(seen.status, "running")  # type: ignore[assignment]
         return Look(seen.status, state, seen.fine_tuned_model or "", seen.error.message if seen.error else "")
-
-    def spec(self, model: str) -> str:
-        """See `Provider`."""
-        return f"openai/{model}"
 
 
 class Together:
@@ -273,10 +300,10 @@ class Together:
         except FileAlreadyExistsError as error:  # the same bytes were uploaded before
             return str(error.file_id)
 
-    def find(self, file: str) -> str | None:
+    def find(self, file: str, seed: int) -> str | None:
         """See `Provider`."""
         for job in self._client.fine_tuning.list().data or []:
-            if job.training_file == file:
+            if job.training_file == file and job.random_seed in (None, seed):
                 return str(job.id)
         return None
 
@@ -306,7 +333,3 @@ class Together:
         model = getattr(seen, "x_model_output_name", None) or getattr(seen, "output_name", None) or ""
         events = getattr(seen, "events", None) or []
         return Look(word, state, str(model), str(events[-1].message) if events else "")
-
-    def spec(self, model: str) -> str:
-        """See `Provider`."""
-        return f"endpoint:{TOGETHER_URL}#{model}"
