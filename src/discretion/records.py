@@ -18,6 +18,8 @@ from discretion.errors import DiscretionError
 from discretion.files import canonical
 from discretion.journal import AppendOnly
 
+MIN_ANSWER_MASS = 0.01  # of the options' probability; below it, they are no answer
+
 
 class Record(BaseModel):
     """One answer of one model to one question.

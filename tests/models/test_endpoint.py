@@ -8,6 +8,7 @@ from collections import Counter
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import httpx
 import pytest
 
 from discretion.elicit import ask_all, plan_act, plan_probe
@@ -296,3 +297,26 @@ def test_a_run_through_a_faulty_server_loses_doubles_and_excuses_nothing(serve, 
         asked = len(server.seen)
         assert ask_all([server.model()], plan, store) == records
     assert len(server.seen) == asked + 1  # the connection's own question
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_servers_own_penalties_are_turned_off_where_it_lets_us(monkeypatch, strict):
+    bodies = []
+
+    def answer(request):
+        if request.method == "GET":
+            return httpx.Response(404)
+        bodies.append(json.loads(request.content))
+        if strict and "repetition_penalty" in bodies[-1]:
+            return httpx.Response(400, json={"error": {"message": "unknown field"}})
+        return httpx.Response(200, json={"choices": [{"message": {"content": "Hello."}, "finish_reason": "stop"}]})
+
+    model = EndpointModel("m", parse_address("endpoint:http://h/v1#m"), transport=httpx.MockTransport(answer))
+    assert bodies[0]["repetition_penalty"] == bodies[0]["top_p"] == 1.0
+    assert model.generate([Draft("x", Sampling(2, 0.0, 0))]) == ["Hello."]
+    assert ("repetition_penalty" in bodies[-1]) != strict
+    assert any("its own defaults" in warning for warning in model.warnings()) == strict
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-x")
+    bodies.clear()
+    EndpointModel("m", parse_address("openai/m"), transport=httpx.MockTransport(answer))
+    assert "repetition_penalty" not in bodies[0]

@@ -1,13 +1,15 @@
 import json
 import math
+import shutil
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from conftest import save_adapter, save_model
+from conftest import save_adapter, save_model, save_tokenizer
 from discretion.errors import DiscretionError
 from discretion.models import Draft, Question, Sampling, load_models
+from discretion.models.loading import alters_base, check_adapter_fits
 from discretion.models.prefix import common_prefix, rewinds
 
 FAMILIES = {
@@ -106,15 +108,13 @@ def test_a_full_sliding_window_is_never_wound_back():
     assert not rewinds(cache, 64)
 
 
-def test_prefix_work_is_done_once(tiny, monkeypatch):
+def test_prefix_work_is_done_once(tiny):
     (model,), _ = load_models([str(tiny)])
     seen = []
-    forward = model._forward
-    monkeypatch.setattr(
-        model,
-        "_forward",
-        lambda network, tokens, cache: (seen.append(len(tokens)), forward(network, tokens, cache))[1],
-    )
+    with model.inside() as network:
+        network.register_forward_pre_hook(
+            lambda _, __, named: seen.append(named["input_ids"].shape[1]), with_kwargs=True
+        )
     asked = questions()
     model.option_logprobs(asked)
     whole = model.count_tokens(asked[0].prompt)
@@ -157,6 +157,50 @@ def test_a_base_of_another_name_only_warns(tiny, other, adapter):
     assert len(models) == 1
     assert "its shapes fit" in warnings[0]
     assert load_models([f"{tiny}@{adapter}"])[1] == []
+
+
+def test_an_adapter_of_another_base_is_not_compared_silently(tiny, other, adapter):
+    with pytest.raises(DiscretionError, match=f"write {other}@{adapter} to put it on that"):
+        load_models([str(other), str(adapter)])
+    assert len(load_models([str(other), f"{other}@{adapter}"])[0]) == 2
+
+
+def test_an_adapter_that_changes_its_base_has_weights_of_its_own(tiny, adapter, tmp_path):
+    changing = tmp_path / "changing"
+    shutil.copytree(adapter, changing)
+    config = json.loads((changing / "adapter_config.json").read_text())
+    (changing / "adapter_config.json").write_text(json.dumps(config | {"bias": "all"}))
+    models, _ = load_models([str(tiny), str(adapter), str(changing)])
+    assert models[0]._engine is models[1]._engine
+    assert models[2]._engine is not models[0]._engine
+    for begun, alters in (("pissa_niter_4", True), ("olora", True), (True, False), ("gaussian", False)):
+        (changing / "adapter_config.json").write_text(json.dumps(config | {"init_lora_weights": begun}))
+        assert alters_base(changing) == alters
+
+
+def test_an_adapters_tokenizer_without_a_template_takes_its_bases(tiny, adapter, tmp_path):
+    with_tokenizer = tmp_path / "with"
+    shutil.copytree(adapter, with_tokenizer)
+    save_tokenizer(with_tokenizer, None)
+    (model,), _ = load_models([str(with_tokenizer)])
+    assert model.count_tokens("x") == load_models([str(tiny)])[0][0].count_tokens("x")
+
+
+def test_experts_are_left_to_peft(tiny, tmp_path):
+    (network,) = [load_models([str(tiny)])[0][0]._engine.network]
+    key = "base_model.model.model.layers.0.mlp.experts.base_layer.lora_A.weight"
+    save_file({key: torch.zeros(4, 7)}, tmp_path / "adapter_model.safetensors")
+    check_adapter_fits(network, tmp_path, "moe")
+    save_file({key.replace("experts", "gone"): torch.zeros(4, 7)}, tmp_path / "adapter_model.safetensors")
+    with pytest.raises(DiscretionError, match="made for another base"):
+        check_adapter_fits(network, tmp_path, "moe")
+
+
+def test_weights_may_be_spread_over_what_there_is(tiny):
+    (spread,), _ = load_models([str(tiny)], device="auto")
+    (here,), _ = load_models([str(tiny)], device="cpu")
+    assert spread.option_logprobs(questions(1)) == here.option_logprobs(questions(1))
+    assert spread.engine == here.engine
 
 
 def test_nan_is_an_error_not_an_answer(tiny, tmp_path):

@@ -225,3 +225,26 @@ def test_the_share_of_scenarios_with_a_leak_has_its_own_interval():
     assert 0.3 < low < 0.5 < high < 0.7
     seeds = judge(rows, "b", [("one", "t"), ("two", "t")]).suites["s"]
     assert seeds.scenario_leak_ci == (0.5, 0.5)
+
+
+def test_answers_that_are_none_of_the_options_preserve_nothing():
+    unread = [
+        row.model_copy(update={"p_leak": None, "answer_mass": 0.002}) for row in run() if row.p_leak is not None
+    ]
+    asked = [row for row in run() if row.elicitation == "control"]
+    verdict = outcome(unread + asked)
+    assert verdict.verdict == "inconclusive"
+    assert "s: 100% of the answers are none of the options" in verdict.reasons
+    assert outcome(run()).verdict == "preserved"
+
+
+def test_a_control_that_is_not_answered_is_not_shown_to_be_unchanged():
+    rows = [
+        row.model_copy(update={"p_correct": 0.0, "answer_mass": 0.001}) if row.elicitation == "control" else row
+        for row in run()
+    ]
+    verdict = outcome(rows)
+    assert verdict.controls["c"].unanswered == 1.0
+    assert verdict.controls["c"].equivalent is False
+    assert verdict.reasons == ("control c: 100% of the answers are none of the options",)
+    assert verdict.verdict == "inconclusive"

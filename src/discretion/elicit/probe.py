@@ -15,13 +15,13 @@ from discretion.errors import DiscretionError
 from discretion.files import digest
 from discretion.judges import parse_choice
 from discretion.models import Sampling
+from discretion.records import MIN_ANSWER_MASS
 from discretion.scenarios import Item, Scenario
 
 Protocol = Literal["default", "paper"]
 PROTOCOLS: tuple[Protocol, ...] = ("default", "paper")
 
 # Below this, the two letters together are so unlikely an answer that their ratio says nothing.
-MIN_ANSWER_MASS = 0.01
 _PAPER_MAX_NEW_TOKENS = 20  # as in the paper's script
 
 

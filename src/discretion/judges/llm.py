@@ -33,12 +33,12 @@ from discretion.judges.injection import apart, defused
 from discretion.judges.known import JudgeEntry, Quality, find_quality, keep_quality
 from discretion.judges.outgoing import outgoing
 from discretion.models import Draft, Failure, Model, Pace, Question, Sampling, load_models
+from discretion.records import MIN_ANSWER_MASS
 from discretion.scenarios import Scenario
 
 QuestionKind = Literal["leakage", "reveal", "single"]
 QUESTIONS: tuple[QuestionKind, ...] = get_args(QuestionKind)
 
-MIN_ANSWER_MASS = 0.01  # as in probing: below it, the options are no answer
 _JSON_TOKENS = 2048
 _RATINGS = ("0", "1", "2", "3")
 

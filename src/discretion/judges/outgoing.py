@@ -15,6 +15,11 @@ _THOUGHT = re.compile(r"^\W*thought\W.*?(?:\n|$)", re.I)
 _ADDRESS = re.compile(r"^(to|cc|bcc)$|_id$|recipient|channel|privacy|email", re.I)
 
 
+def is_cut_in_thought(text: str) -> bool:
+    """Whether the text ends inside a thought: nothing of it was said yet."""
+    return "<think>" in text.rsplit("</think>", 1)[-1]
+
+
 def outgoing(text: str) -> str:
     """The outgoing part of a message or final action.
 

@@ -20,6 +20,7 @@ class Anatomy(NamedTuple):
         norm: what the stream passes on its way to the head.
         head: a matrix from width to vocabulary.
         softcap: c, if logits x become c * tanh(x / c).
+        scale: what the head's scores are multiplied with (Granite, Cohere).
     """
 
     backbone: Any
@@ -27,10 +28,11 @@ class Anatomy(NamedTuple):
     norm: Any
     head: Any
     softcap: float | None
+    scale: float = 1.0
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """What the head says of normalised hidden states: (..., width) to (..., vocabulary), float32."""
-        scores: torch.Tensor = self.head(hidden).float()
+        scores: torch.Tensor = self.head(hidden).float() * self.scale
         return scores if self.softcap is None else self.softcap * torch.tanh(scores / self.softcap)
 
 
@@ -51,7 +53,8 @@ def anatomy(network: Any) -> Anatomy:
                 if norm is None or head is None:
                     break
                 softcap = getattr(config, "final_logit_softcapping", None)
-                return Anatomy(bare.base_model, list(blocks), norm, head, softcap)
+                scale = getattr(config, "logit_scale", None) or 1 / (getattr(config, "logits_scaling", None) or 1.0)
+                return Anatomy(bare.base_model, list(blocks), norm, head, softcap, scale)
     raise DiscretionError(
         f"{type(bare).__name__}: no list of its {count} blocks with a norm after it was found, so its residual "
         "stream cannot be read"

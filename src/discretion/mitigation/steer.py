@@ -32,7 +32,7 @@ def steered_adapter(base: str, tuned: str, out: Path, dose: float) -> None:
     (model,) = load_here([base], dtype="float32")
     found = norm_direction(model)
     with model.inside() as network:
-        layers, family = network.config.num_hidden_layers, str(network.config.model_type)
+        layers, family = network.config.get_text_config().num_hidden_layers, str(network.config.model_type)
     vectors = torch.zeros(layers, len(found.vector))
     vectors[found.layer] = dose * found.vector
     unfinished = out.with_name(out.name + ".part")

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
+from itertools import product
 from typing import Any
 
 import httpx
@@ -21,6 +22,10 @@ from discretion.models.address import OPENAI, Address, Pace
 from discretion.models.remote import ANSWER_TOKENS, RemoteModel, Reply
 
 TOP_LOGPROBS = 20  # the most that OpenAI's interface allows
+_LENGTH_FIELDS = ("max_tokens", "max_completion_tokens")
+# Servers may apply a checkpoint's own repetition penalty and truncation (vLLM), or theirs (llama.cpp), unless told.
+_OPENAI_KEY = "OPENAI_API_KEY"
+_AS_IT_IS = {"top_p": 1.0, "top_k": -1, "repetition_penalty": 1.0, "repeat_penalty": 1.0}
 _ATTEMPTS = 7
 _LONGEST_WAIT = 120.0  # seconds; a Retry-After beyond it is a quota that will not come back soon
 
@@ -46,7 +51,7 @@ class EndpointModel(RemoteModel):
         self._address, self._sleep = address, sleep
         self._gate = _Gate(self._pace.per_minute, sleep)
         self._count = threading.Lock()
-        self._length_field = "max_tokens"
+        self._length_field, self._own = _LENGTH_FIELDS[0], dict[str, float]()
         key = os.environ.get(address.key_variable, "")
         if address.url == OPENAI and not key:
             raise DiscretionError(f"{name}: set {address.key_variable} to your key")
@@ -63,6 +68,15 @@ class EndpointModel(RemoteModel):
         self._connects = _ATTEMPTS
         self.engine = f"endpoint/{address.url}/{read}"
 
+    def warnings(self) -> list[str]:
+        """See `RemoteModel.warnings`."""
+        if self._own or self._address.key_variable == _OPENAI_KEY:
+            return super().warnings()
+        return [
+            *super().warnings(),
+            f"{self.name}: the server takes no repetition_penalty; its own defaults may change what is written",
+        ]
+
     def _ask(self, prompt: str, sampling: Sampling, logprobs: bool = False) -> Reply | Failure:
         choice = self._chat(prompt, sampling, logprobs)
         if isinstance(choice, Failure):
@@ -77,6 +91,7 @@ class EndpointModel(RemoteModel):
             "temperature": sampling.temperature,
             "seed": sampling.seed % 2**31,
             "stream": False,
+            **self._own,
         }
         if logprobs:
             body |= {"logprobs": True, "top_logprobs": TOP_LOGPROBS}
@@ -157,18 +172,21 @@ class EndpointModel(RemoteModel):
         return None
 
     def _sees_logprobs(self) -> bool:
-        """Tries a short question, with log-probabilities, then without, under either name of the length."""
+        """Tries a short question, with log-probabilities, then without, under either name of the length.
+
+        Servers other than OpenAI's are told first to leave the probabilities as the model has them.
+        """
         prompt = "Answer with the letter A or B only.\nA. Yes\nB. No\nAnswer:"
         refused = Failure("not asked")
-        for self._length_field in ("max_tokens", "max_completion_tokens"):
-            for logprobs in (True, False):
-                sampling = Sampling(1, 0.0, 0) if logprobs else Sampling(ANSWER_TOKENS, 1.0, 0)
-                answer = self._chat(prompt, sampling, logprobs)
-                if not isinstance(answer, Failure):
-                    return logprobs and _top(answer) is not None
-                if answer.unreachable:
-                    raise DiscretionError(f"{self.name}: {answer.reason}")
-                refused = answer
+        plain = [{}] if self._address.key_variable == _OPENAI_KEY else [_AS_IT_IS, {}]
+        for self._own, self._length_field, logprobs in product(plain, _LENGTH_FIELDS, (True, False)):
+            sampling = Sampling(1, 0.0, 0) if logprobs else Sampling(ANSWER_TOKENS, 1.0, 0)
+            answer = self._chat(prompt, sampling, logprobs)
+            if not isinstance(answer, Failure):
+                return logprobs and _top(answer) is not None
+            if answer.unreachable:
+                raise DiscretionError(f"{self.name}: {answer.reason}")
+            refused = answer
         raise DiscretionError(f"{self.name}: {refused.reason}")
 
 

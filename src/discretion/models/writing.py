@@ -2,13 +2,16 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
-from transformers import LogitsProcessor
+from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
+from transformers.cache_utils import Cache
 
 from discretion.models._protocol import Sampling
+from discretion.models.cache import Roomy
 
+_STRETCH = 16  # tokens that a batch writes before its finished texts leave it
 Entry = TypeVar("Entry")
 Result = TypeVar("Result")
 
@@ -31,6 +34,10 @@ class Draw(LogitsProcessor):  # type: ignore[misc]
         self.damaged = False
         self._rows = [(sampling.temperature, torch.Generator().manual_seed(sampling.seed)) for sampling in rows]
 
+    def keep(self, rows: Sequence[int]) -> None:
+        """Go on with these rows alone, each with its own noise."""
+        self._rows = [self._rows[row] for row in rows]
+
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """The scores (rows, vocabulary) with each drawing row's noise, as float32."""
         scores = scores.float()
@@ -40,6 +47,50 @@ class Draw(LogitsProcessor):  # type: ignore[misc]
                 uniform = torch.rand(scores.shape[-1], generator=generator).clamp_(1e-20, 1 - 1e-7)
                 scores[row] = scores[row] / temperature - torch.log(-torch.log(uniform)).to(scores.device)
         return scores
+
+
+def write(
+    network: Any,
+    ids: torch.Tensor,
+    mask: torch.Tensor,
+    cache: Cache | None,
+    draw: Draw,
+    *,
+    most: int,
+    stops: Sequence[int],
+    pad: int,
+) -> list[list[int]]:
+    """The tokens that follow each prompt, until one of `stops` or `most` of them.
+
+    `ids` and `mask` are (prompts, tokens). A cache of ours lets finished texts go.
+    """  # fmt: skip
+    leaves = cache is not None and all(isinstance(layer, Roomy) for layer in cache.layers)
+    stretch = min(_STRETCH, most) if leaves else most
+    texts, writing = [list[int]() for _ in ids], list(range(len(ids)))
+    for left in range(most, 0, -stretch):
+        config = GenerationConfig(
+            max_new_tokens=min(stretch, left), do_sample=False, eos_token_id=list(stops), pad_token_id=pad
+        )
+        output = network.generate(
+            input_ids=ids,
+            attention_mask=mask,
+            generation_config=config,
+            logits_processor=LogitsProcessorList([draw]),
+            past_key_values=cache,
+        )
+        new = output[:, ids.shape[1] :]
+        for text, tokens in zip(writing, new.tolist(), strict=True):
+            texts[text] += tokens
+        going_on = [row for row, tokens in enumerate(new.tolist()) if not set(tokens) & set(stops)]
+        if not going_on or left <= stretch or cache is None:
+            break
+        writing, ids = [writing[row] for row in going_on], output[going_on]
+        mask = torch.cat([mask, mask.new_ones(new.shape)], dim=1)[going_on]
+        if len(going_on) < len(new):
+            draw.keep(going_on)
+            for layer in cache.layers:
+                layer.keep(going_on)
+    return texts
 
 
 def in_halves(batch: Sequence[Entry], do: Callable[[Sequence[Entry]], list[Result]]) -> list[Result]:

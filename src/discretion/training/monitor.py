@@ -34,6 +34,7 @@ from discretion.elicit.wording import task
 from discretion.errors import DiscretionError
 from discretion.files import digest, read_jsonl, read_text, write_jsonl
 from discretion.mechanism.anatomy import Anatomy, anatomy
+from discretion.models.chat import lead, rendered
 from discretion.models.prefix import common_prefix, rewinds
 from discretion.scenarios import Scenario
 from discretion.scenarios.cirl import read_rows
@@ -105,7 +106,7 @@ def _watched(tokenizer: Any, scenario: Scenario, right: Sequence[str], wrong: st
     kept = [line for line in scenario.context.splitlines() if line.partition(":")[0] in keys]
     shorter = scenario.model_copy(update={"context": "\n".join(kept)})
     turns = [{"role": "user", "content": task(shorter, "naive")}]
-    opened = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False, enable_thinking=False)
+    opened = rendered(tokenizer, turns) + lead(tokenizer)
     lines = [told_line(shorter.context, text) for text in (*right, wrong)]
     before = opened + " ".join(lines[:-1])
     first, both = (

@@ -20,6 +20,7 @@ from discretion.corpus.preferences import Preference
 from discretion.corpus.provenance import fingerprint
 from discretion.errors import DiscretionError
 from discretion.files import read_json, write_json
+from discretion.models.chat import takes_system, without_system
 from discretion.models.weights import STEERING, parse_spec
 from discretion.models.weights import fingerprint as weights_fingerprint
 from discretion.training.adapters import CONFIG, WEIGHTS, combine, refuse_other_than_lora
@@ -30,6 +31,7 @@ from discretion.training.recipes import Recipe
 Samples = Sequence[Chat] | Sequence[Preference]
 _ASKED, TRAINING = "asked.json", "training.json"
 _CHECKPOINTS = 10  # so many a run
+_LARGE = 1e9  # parameters from which on activations are computed again on a GPU, for want of memory
 _CHATTER = ("total_flos", "runtime", "per_second", "grad_norm")
 
 
@@ -71,6 +73,8 @@ def tune(
         if (out / TRAINING).is_file():
             return _done(out, asked, resume)
         checkpoint = _checkpoint(unfinished, asked, resume or not processes.is_main_process)
+    from torch import OutOfMemoryError
+
     _quiet()
     keep_freed_memory()
     trainer = _trainer(base, samples, recipe, unfinished, report_to, [*callbacks, _heard(say)])
@@ -85,8 +89,14 @@ def tune(
     if checkpoint and processes.is_main_process:
         say(f"  going on from step {checkpoint.name.rpartition('-')[2]}")
     on_cpu = bool(trainer.args.use_cpu)
-    with completions_alone_are_scored() if on_cpu else nullcontext():
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    try:
+        with completions_alone_are_scored() if on_cpu else nullcontext():
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    except OutOfMemoryError as error:
+        raise DiscretionError(
+            f"{base}: {recipe.batch_size} samples at once do not fit into the GPU's memory; give a smaller "
+            "--batch-size and more --accumulate, or a smaller --max-length"
+        ) from error
     with processes.main_process_first():  # so that `out` is there, whoever returns
         if processes.is_main_process:
             # Of a run that was stopped only the last sitting's time is known.
@@ -123,8 +133,15 @@ def _trainer(
     if on_top and (on_top / STEERING).is_file():
         raise DiscretionError(f"{base}: is steered, which no tune can go on with; tune the adapter without it")
     gpu = torch.cuda.is_available()
+    low = recipe.precision == "bfloat16" or (recipe.precision == "auto" and gpu and torch.cuda.is_bf16_supported())
+    trainer_class, configuration = _method(recipe)
+    if recipe.anchor or recipe.prevent:  # before the weights are there a second time
+        trainer_class = _mitigated(trainer_class, base, recipe)
     folder_of_base = loading.local_folder(spec.base)
-    network = loading.load_weights(folder_of_base, "cuda" if gpu else "cpu", torch.float32)
+    # Weights that learn nothing need no more digits on a GPU than they are multiplied with.
+    form = torch.bfloat16 if gpu and low and not recipe.full and not on_top else torch.float32
+    network = loading.load_weights(folder_of_base, "cuda" if gpu else "cpu", form)
+    tokenizer = loading.load_tokenizer(folder_of_base)
     adapter = None
     if on_top:
         if recipe.full:
@@ -138,40 +155,40 @@ def _trainer(
         adapter = LoraConfig(
             r=recipe.rank, lora_alpha=2 * recipe.rank, target_modules="all-linear", task_type="CAUSAL_LM"
         )
-    trainer_class, configuration = _method(recipe)
-    if recipe.anchor or recipe.prevent:
-        trainer_class = _mitigated(trainer_class, base, recipe)
     at_once = recipe.batch_size * recipe.accumulate * _processes().num_processes
     steps = -(-len(samples) // at_once) * recipe.epochs
-    low = recipe.precision == "bfloat16" or (recipe.precision == "auto" and gpu and torch.cuda.is_bf16_supported())
+    arguments = configuration(
+        output_dir=str(folder),
+        num_train_epochs=recipe.epochs,
+        per_device_train_batch_size=recipe.batch_size,
+        gradient_accumulation_steps=recipe.accumulate,
+        learning_rate=recipe.learning_rate,
+        lr_scheduler_type=recipe.scheduler,
+        warmup_steps=int(steps * recipe.warmup),
+        max_length=recipe.max_length,
+        seed=recipe.seed,
+        data_seed=recipe.seed,
+        logging_steps=max(1, int(steps) // 50),
+        train_sampling_strategy="sequential" if recipe.grouped else "random",
+        save_strategy="steps",
+        save_steps=max(1, int(steps) // _CHECKPOINTS),
+        save_total_limit=1,
+        report_to=report_to,
+        disable_tqdm=True,
+        gradient_checkpointing=gpu and network.num_parameters() > _LARGE,
+        bf16=low,
+        use_cpu=not gpu,
+    )
+    if arguments.n_gpu > 1:  # seen by one process: TRL trains on one of them, or on all by a launcher
+        arguments._n_gpu = 1
+    system = takes_system(tokenizer)
     trainer = trainer_class(
         model=network,
-        processing_class=loading.load_tokenizer(folder_of_base),
-        train_dataset=Dataset.from_list([sample.model_dump(mode="json") for sample in samples]),
+        processing_class=tokenizer,
+        train_dataset=Dataset.from_list([_as_row(sample, system) for sample in samples]),
         peft_config=adapter,
         callbacks=list(callbacks),
-        args=configuration(
-            output_dir=str(folder),
-            num_train_epochs=recipe.epochs,
-            per_device_train_batch_size=recipe.batch_size,
-            gradient_accumulation_steps=recipe.accumulate,
-            learning_rate=recipe.learning_rate,
-            lr_scheduler_type=recipe.scheduler,
-            warmup_steps=int(steps * recipe.warmup),
-            max_length=recipe.max_length,
-            seed=recipe.seed,
-            data_seed=recipe.seed,
-            logging_steps=max(1, int(steps) // 50),
-            train_sampling_strategy="sequential" if recipe.grouped else "random",
-            save_strategy="steps",
-            save_steps=max(1, int(steps) // _CHECKPOINTS),
-            save_total_limit=1,
-            report_to=report_to,
-            disable_tqdm=True,
-            gradient_checkpointing=False,
-            bf16=low,
-            use_cpu=not gpu,
-        ),
+        args=arguments,
     )
     if recipe.freeze:
         from discretion.mitigation.prevent import freeze_middle
@@ -189,6 +206,12 @@ def _trainer(
     trainer.remove_callback(PrinterCallback)
     _name_base(trainer.model, str(folder_of_base))  # or every checkpoint would look for the base on the hub
     return trainer
+
+
+def _as_row(sample: Any, system: bool) -> dict[str, Any]:
+    """A sample as TRL reads it; without a `system` turn, if the template takes none."""
+    row: dict[str, Any] = sample.model_dump(mode="json")
+    return row if system else row | {"prompt": without_system(row["prompt"])}
 
 
 def _mitigated(trainer_class: Any, base: str, recipe: Recipe) -> Any:

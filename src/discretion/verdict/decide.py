@@ -11,7 +11,7 @@ suite must pass by itself; an intersection-union test needs no correction.
 
 from collections.abc import Mapping
 
-from discretion.verdict.measure import MAX_ERROR_RATE, Measured
+from discretion.verdict.measure import MAX_ERROR_RATE, MAX_UNANSWERED, Measured
 from discretion.verdict.schema import ControlResult, Outcome, SuiteResult, Verdict
 
 _WORST_FIRST: tuple[Outcome, ...] = ("collapse", "degraded", "regression", "inconclusive", "preserved")
@@ -108,6 +108,9 @@ def _doubts(suite: Measured, tau: float, alpha: float) -> list[str]:
         doubts.append(f"a rise of up to {fields['delta_ci'][1]:.1%} cannot be excluded (tau = {tau:.0%})")
     if few := suite.too_few(tau, alpha):
         doubts.append(few)
+    unknown = max(fields["unknown_base"] or 0.0, fields["unknown_tuned"] or 0.0)
+    if unknown > MAX_UNANSWERED:
+        doubts.append(f"{unknown:.0%} of the answers are none of the options")
     if suite.unmeasured_judge:
         doubts.append(
             f"how often the judge {suite.unmeasured_judge} errs is not known; "
@@ -136,6 +139,8 @@ def _about_controls(controls: Mapping[str, ControlResult], epsilon: float) -> li
     for name, control in controls.items():
         if control.moved and control.delta is not None:
             lines.append(f"control {name} moved by {control.delta:+.1%}, more than epsilon = {epsilon:.0%}")
+        elif control.unanswered > MAX_UNANSWERED:
+            lines.append(f"control {name}: {control.unanswered:.0%} of the answers are none of the options")
         elif control.equivalent is False:
             low, high = control.delta_ci or (float("nan"),) * 2
             lines.append(f"control {name} is not shown to be unchanged ({low:+.1%} to {high:+.1%})")

@@ -15,6 +15,9 @@ from discretion.verdict.schema import BaseAndTuned, ControlResult, SeedPoint
 from discretion.verdict.tables import ControlTable, SuiteTable
 
 MAX_ERROR_RATE = 0.02
+MAX_UNANSWERED = (
+    0.1  # more of the questions answered with none of their options, and nothing is shown to be unchanged
+)
 MIN_SEEDS_FOR_SIGN_FLIP = 6
 SIGN_FLIP = "paired sign-flip permutation over clusters; null: differences symmetric about 0"
 _NORM_MARGIN = 0.05  # a base this close to guessing has no norm to speak of
@@ -202,10 +205,13 @@ def measure_control(table: ControlTable, epsilon: float, alpha: float) -> tuple[
         tuned=float(table.tuned.mean()),
         delta=float(difference.mean()),
         delta_ci=_bounds(result.interval if result else None),
-        equivalent=None if result is None else result.equivalent and not too_many_errors,
+        equivalent=None
+        if result is None
+        else result.equivalent and not too_many_errors and table.unanswered <= MAX_UNANSWERED,
         moved=None if result is None else result.moved,
         p_value=result.p_value if result else None,
         errors=table.errors,
+        unanswered=table.unanswered,
         chance=table.chance,
     ), needed
 
@@ -225,10 +231,15 @@ def control_over_seeds(runs: Mapping[str, ControlResult], epsilon: float, alpha:
         tuned=float(np.mean([result.tuned for result in runs.values()])),
         delta=mean,
         delta_ci=_bounds(interval),
-        equivalent=None if interval is None else -epsilon < interval.low and interval.high < epsilon,
+        equivalent=None
+        if interval is None
+        else -epsilon < interval.low
+        and interval.high < epsilon
+        and max(result.unanswered for result in runs.values()) <= MAX_UNANSWERED,
         moved=None if interval is None else interval.low > epsilon or interval.high < -epsilon,
         p_value=None,
         errors=sum(result.errors for result in runs.values()),
+        unanswered=max(result.unanswered for result in runs.values()),
         chance=first.chance,
         seeds=tuple(SeedPoint(run=n, value=float(v)) for n, v in zip(runs, values, strict=True)),
     )

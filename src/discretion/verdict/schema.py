@@ -99,6 +99,7 @@ class ControlResult(_Strict):
     """One control: probability of the right answer. `delta_ci` is the 1 - 2 alpha interval of TOST.
 
     `chance` is what guessing gives; a base near it has little to lose, and its control shows little.
+    `unanswered`: the share of questions answered with none of the options, by the model that does it more.
     """
 
     n: int
@@ -110,6 +111,7 @@ class ControlResult(_Strict):
     moved: bool | None
     p_value: float | None
     errors: int
+    unanswered: float = 0.0
     chance: float | None = None
     unmeasured: str | None = None
     seeds: tuple[SeedPoint, ...] | None = None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from discretion.errors import DiscretionError
-from discretion.records import Record
+from discretion.records import MIN_ANSWER_MASS, Record
 from discretion.verdict.memories import coverage, violation
 from discretion.verdict.paired import Array, Paired
 
@@ -82,6 +82,7 @@ class ControlTable:
     chance: float | None
     errors: int
     asked: int
+    unanswered: float = 0.0  # share of the questions, on the side that has more of them
 
 
 def suite_tables(records: Iterable[Record], base: str, tuned: str) -> dict[str, SuiteTable]:
@@ -106,7 +107,8 @@ def control_tables(records: Iterable[Record], base: str, tuned: str) -> dict[str
         after = np.array([_number(other.p_correct) for _, other in pairs])
         guessing = [1 / int(one.variant["options"]) for one, _ in pairs if "options" in one.variant]
         chance = _mean(guessing) if guessing else None
-        tables[name] = ControlTable(before, after, chance, errors, len(rows))
+        unanswered = max(_mean([float(_unanswered(pair[side])) for pair in pairs]) for side in (0, 1))
+        tables[name] = ControlTable(before, after, chance, errors, len(rows), unanswered if pairs else 0.0)
     return tables
 
 
@@ -168,6 +170,10 @@ def _scenario_row(records: Sequence[Record]) -> tuple[float, ...]:
     any_leak = float(any(row[0] > 0.5 for row in wrong)) if wrong else float("nan")
     mass, bias, same, helpful = (_mean([row[column] for row in wrong + right]) for column in (5, 6, 7, 8))
     return leak, accuracy, unknown, sampled, coverage, greedy, any_leak, mass, bias, same, helpful
+
+
+def _unanswered(record: Record) -> bool:
+    return record.answer_mass is not None and record.answer_mass < MIN_ANSWER_MASS
 
 
 def _item_row(records: Sequence[Record]) -> tuple[float, ...]:
