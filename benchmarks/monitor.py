@@ -64,8 +64,8 @@ def main() -> None:
     training = timed.ended - timed.began - watching
     step, look = training / asked.steps, statistics.mean(timed.looks)
     print(
-        f"{asked.steps} steps of {recipe.batch_size} samples, {step:.2f} s each; {len(timed.looks)} looks, {look:.2f} s "
-        f"each: {watching / training:.1%} of the training time at a look every {asked.every} steps "
+        f"{asked.steps} steps of {recipe.batch_size} samples, {step:.2f} s each; {len(timed.looks)} looks, "
+        f"{look:.2f} s each: {watching / training:.1%} of the training time at a look every {asked.every} steps "
         f"(a look is {look / step:.2f} steps). Before the first step: {timed.first:.2f} s"
     )
 

@@ -88,7 +88,9 @@ Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in --
 SkipLong = Annotated[
     bool, typer.Option("--skip-long", help="Record scenarios longer than the window as errors and go on.")
 ]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps. Default: the best there is.")]
+Device = Annotated[
+    str | None, typer.Option(help="cpu, cuda, cuda:1, mps, auto (over all GPUs). Default: the best there is.")
+]
 Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16 or float16. Default: float32 on CPU.")]
 JudgeOption = Annotated[
     str,
