@@ -32,12 +32,14 @@ class Timed(PrivacyMonitor):
         self.looks = []
 
     def on_train_begin(self, *words: Any, **named: Any) -> None:
+        """See `PrivacyMonitor`; timed."""
         before = time.perf_counter()
         super().on_train_begin(*words, **named)
         self.began = time.perf_counter()
         self.first = self.began - before
 
     def on_step_end(self, *words: Any, **named: Any) -> None:
+        """See `PrivacyMonitor`; timed."""
         before, count = time.perf_counter(), len(self.history)
         super().on_step_end(*words, **named)
         self.ended = time.perf_counter()
