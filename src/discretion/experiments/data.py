@@ -104,7 +104,14 @@ def _mitigated(
     shared = out / "audits" / digest([row.data, row.augment])
     write_chats(shared / CHATS, chats)
     materials = materials_for(
-        base, shared / CHATS, shared, seed=0, data_dir=data_dir, max_new_tokens=_WORDS, say=say, dtype="float32"
+        base,
+        shared / CHATS,
+        shared,
+        seed=0,
+        data_dir=data_dir,
+        max_new_tokens=_WORDS,
+        say=say,
+        dtype=experiment.dtype,
     )
     return mitigation.data(chats, materials, part.seed)
 

@@ -111,6 +111,11 @@ class Experiment(_Strict):
             raise ValueError(f"{min(unknown)!r} is no row")
         return self
 
+    @property
+    def dtype(self) -> str | None:
+        """In what a model is loaded for what is no measure: as it is tuned, or the best for the device."""
+        return "float32" if self.tune.get("precision") == "float32" else None
+
     def told(self, row: str) -> dict[str, Any]:
         """What a row is, and the row that it goes on from: what may not change under its parts."""
         own = self.rows[row].model_dump(mode="json", exclude={"seeds", "paper"})

@@ -195,4 +195,4 @@ def _measure(
         (folder / name / "done").touch()
     if experiment.task is not None and "shots" not in ask and not (folder / TASK).is_file():
         held = held_out(experiment, data_dir)
-        task_of(model, held, folder / TASK, experiment.task.max_new_tokens, "float32")
+        task_of(model, held, folder / TASK, experiment.task.max_new_tokens, experiment.dtype)
