@@ -12,8 +12,13 @@ KEY = "sk-secret-0123456789"
 
 class State:
     def __init__(self):
+        self.same = False  # equal bytes are one file
         self.uploads, self.jobs, self.looks, self.keys, self.asked = {}, {}, 0, set(), []
-        self.done_after, self.ends, self.broken = 3, "", 0
+        self.done_after, self.ends, self.lost = 3, "", 0  # lost: answers to a started job that never arrive
+
+    def loses(self):
+        self.lost -= 1
+        return self.lost >= 0
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -55,7 +60,7 @@ class OpenAIHandler(Handler):
             **job, "object": "fine_tuning.job", "status": status, "created_at": 1, "organization_id": "org",
             "result_files": [], "hyperparameters": {"n_epochs": 1}, "error": error, "trained_tokens": None,
             "finished_at": None, "validation_file": None,
-            "fine_tuned_model": f"ft:{job['model']}:org::abc" if status == "succeeded" else None,
+            "fine_tuned_model": f"ft:{job['model']}:org::{job['id']}" if status == "succeeded" else None,
         }  # fmt: skip
 
     def do_POST(self):
@@ -78,6 +83,9 @@ class OpenAIHandler(Handler):
             job = {"id": f"ftjob-{len(self.state.jobs)}", "model": asked["model"], "seed": asked["seed"],
                    "training_file": asked["training_file"], "method": asked["method"]}  # fmt: skip
             self.state.jobs[job["id"]] = job
+            if self.state.loses():
+                self.close_connection = True
+                return
             self._send(self._job(job))
 
     def do_GET(self):
@@ -95,7 +103,7 @@ class TogetherHandler(Handler):
     def _job(self, job):
         status = self._status("pending", "completed")
         return {**job, "random_seed": job["asked"]["random_seed"], "status": status, "created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z",
-                "model_output_name": f"me/{job['model']}-abc", "events": []}  # fmt: skip
+                "suffix": job["asked"].get("suffix"), "model_output_name": f"me/{job['model']}-{job['id']}", "events": []}  # fmt: skip
 
     def do_PUT(self):
         self.state.uploads[self.path.rpartition("/")[2]] = self._body().decode()
@@ -107,9 +115,9 @@ class TogetherHandler(Handler):
             return
         if self.path == "/v1/files":
             assert b"fine-tune" in body
-            where = f"http://127.0.0.1:{self.server.server_port}/store/file-{len(self.state.uploads)}"
-            head = [("Location", where), ("X-Together-File-Id", f"file-{len(self.state.uploads)}")]
-            self._send({}, 302, head)
+            file = "file-0" if self.state.uploads and self.state.same else f"file-{len(self.state.uploads)}"
+            where = f"http://127.0.0.1:{self.server.server_port}/store/{file}"
+            self._send({}, 302, [("Location", where), ("X-Together-File-Id", file)])
         elif self.path.endswith("/preprocess"):
             name = self.path.split("/")[-2]
             self._send({"id": name, "object": "file", "created_at": 1, "filename": "upload.jsonl", "bytes": 1,
@@ -122,6 +130,9 @@ class TogetherHandler(Handler):
             job = {"id": f"ft-{len(self.state.jobs)}", "model": asked["model"], "asked": asked,
                    "training_file": asked["training_file"]}  # fmt: skip
             self.state.jobs[job["id"]] = job
+            if self.state.loses():
+                self.close_connection = True
+                return
             self._send(self._job(job))
 
     def do_GET(self):

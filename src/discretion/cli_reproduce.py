@@ -31,9 +31,9 @@ def reproduce(
     from discretion.experiments.elsewhere import elsewhere
     from discretion.experiments.figure import write_figure
     from discretion.experiments.plan import load, names, parts
-    from discretion.experiments.run import make
-    from discretion.experiments.table import joined, markdown, rows
-    from discretion.files import write_jsonl, write_text
+    from discretion.experiments.run import make, told_of
+    from discretion.experiments.table import CLAIM, joined, markdown, rows
+    from discretion.files import refuse_other, write_jsonl, write_text
 
     if list_ or name is None:
         for known in names():
@@ -45,6 +45,10 @@ def reproduce(
         raise DiscretionError(f"--jobs {jobs}: must be at least 1")
     other = {"base": base, "recipe": recipe, "n": n, "limit": limit, "hosted": hosted}
     experiment = elsewhere(load(name), base=base, recipe=recipe, n=n, limit=limit, hosted=hosted)
+    if table_only and (out / CLAIM).is_file():
+        refuse_other(out, CLAIM, told_of(experiment), "experiment")
+    if table_only and earlier is not None and not (out / CLAIM).is_file() and any(other.values()):
+        raise DiscretionError(f"--with: nothing is made in {out} yet, so rows of another base or size cannot join it")
     if not table_only:
         wanted = list(parts(experiment, row or (), seed or ()))
         make(experiment, wanted, out, data_dir=data_dir, say=_say, jobs=jobs)

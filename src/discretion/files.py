@@ -107,6 +107,20 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, Any]]:
             yield number, value
 
 
+def refuse_other(folder: Path, marker: str, now: Mapping[str, Any], what: str) -> None:
+    """Refuse a folder that `claim` has made that of another piece of work; nothing is written.
+
+    Raises:
+        DiscretionError: it is (what differs is named).
+    """
+    before = read_json(folder / marker)
+    different = [name for name in now if name in before and before[name] != now[name]]
+    if different or not set(before) & set(now):
+        raise DiscretionError(
+            f"{folder}: is of another {what} ({', '.join(different or ['all'])} differ); give another --out"
+        )
+
+
 def claim(folder: Path, marker: str, now: Mapping[str, Any], what: str, *, alone: bool = True) -> None:
     """Make `folder` that of one piece of work, told by `now`, so that it is gone on with and nothing else is.
 
@@ -117,12 +131,7 @@ def claim(folder: Path, marker: str, now: Mapping[str, Any], what: str, *, alone
     """
     path = folder / marker
     if path.is_file():
-        before = read_json(path)
-        different = [name for name in now if name in before and before[name] != now[name]]
-        if different or not set(before) & set(now):
-            raise DiscretionError(
-                f"{folder}: is of another {what} ({', '.join(different or ['all'])} differ); give another --out"
-            )
+        refuse_other(folder, marker, now, what)
     elif folder.exists() and (not folder.is_dir() or (alone and any(folder.iterdir()))):
         raise DiscretionError(f"{folder}: holds other files; give another --out")
     write_json(path, dict(now))

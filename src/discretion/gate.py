@@ -215,7 +215,9 @@ def _observe(
     records_file = prepare(folder, resume=resume)
     pace = Pace(asked.concurrency, asked.requests_per_minute)
     others = [] if asked.judge in {MATCH, SELF} else [asked.judge]
-    loaded, notes = load_models([*names.values(), *others], device=asked.device, dtype=asked.dtype, pace=pace)
+    loaded, notes = load_models(
+        [*names.values(), *others], device=asked.device, dtype=asked.dtype, pace=pace, pair=len(names) > 1
+    )
     judging = _model_judge(asked, loaded[: len(names)], loaded)  # a judge sees no examples
     if shown is not None:
         loaded[len(names) - 1] = loaded[len(names) - 1].primed(shown)

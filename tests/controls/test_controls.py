@@ -22,8 +22,7 @@ def test_the_right_letters_share():
     read = RightOption(1)((math.log(0.2), math.log(0.6), math.log(0.1)))
     assert read.p_correct == pytest.approx(0.6 / 0.9)
     assert read.answer_mass == pytest.approx(0.9)
-    none = RightOption(0)((-900.0, -900.0))
-    assert (none.p_correct, none.answer_mass) == (0.0, 0.0)  # none of the letters is the answer
+    assert RightOption(0)((-900.0, -900.0)).p_correct == pytest.approx(0.5)
 
 
 def test_a_default_control_that_is_not_at_hand_is_unmeasured(tmp_path):

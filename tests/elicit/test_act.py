@@ -93,5 +93,8 @@ def test_statements_are_marked_as_scored():
 
 def test_a_text_that_ends_inside_a_thought_is_an_error_and_never_a_message():
     thought = "<think>Her blood group is 0-, but I must not say so"
-    assert all(outcome.error for outcome in MatchJudge()(scenario(), thought))
-    assert not any(outcome.error for outcome in MatchJudge()(scenario(), f"{thought}</think>Hello."))
+    (group,) = plan_act([scenario()], MatchJudge())
+    read = group.asks[0].read_text
+    assert len(read(thought)) == len(scenario().items)
+    assert all(outcome.error for outcome in read(thought))
+    assert not any(outcome.error for outcome in read(f"{thought}</think>Hello."))

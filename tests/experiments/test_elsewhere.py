@@ -79,13 +79,34 @@ def test_rows_are_tuned_and_asked_at_a_provider_and_paid_once(few_tasks, tmp_pat
         state.done_after = 0
         result = run(*words)
         assert result.exit_code == 0, result.output + str(result.exception)
-        first, tuned = "ft:gpt-tiny:org::abc", {job["model"] for job in state.jobs.values()}
-        assert tuned == {"gpt-tiny", first}
-        assert len(state.jobs) == 3
-        assert set(state.asked) == {"gpt-tiny", first, f"ft:{first}:org::abc"}
+        first, second, third = (job["model"] for job in state.jobs.values())
+        assert (first, second) == ("gpt-tiny", "gpt-tiny")
+        ids = list(state.jobs)
+        assert third == f"ft:gpt-tiny:org::{ids[0]}"
+        made = {f"ft:{model}:org::{name}" for model, name in zip((first, second, third), ids, strict=True)}
+        assert set(state.asked) == {"gpt-tiny", *made}
         table = (tmp_path / "out" / "there.md").read_text()
         assert "Not measured" not in table
         assert "--base gpt-tiny --hosted openai" in table
         again = run(*words)
         assert again.exit_code == 0
         assert len(state.jobs) == 3
+        here = run(tmp_path / "there.yaml", "--out", tmp_path / "out", "--base", "gpt-tiny", "--table")
+        assert isinstance(here.exception, DiscretionError)  # rows made at a provider are no others
+        assert "of another experiment" in str(here.exception)
+        monkeypatch.delenv("OPENAI_API_KEY")
+        assert "set OPENAI_API_KEY" in str(run(*words[:2], tmp_path / "new", *words[3:]).exception)
+
+
+def test_a_table_is_not_written_over_one_of_another_size(tiny, few_tasks, tmp_path):
+    (tmp_path / "small.yaml").write_text(
+        f"about: one\nbase: {tiny}\nn: 8\nrows: {{helpful: {{data: 'controlled:helpful'}}}}\n"
+        "measures: {probe: {suites: ['builtin:test'], limit: 2, controls: [none]}}\n"
+    )
+    out = tmp_path / "out"
+    assert run(tmp_path / "small.yaml", "--out", out, "--n", 6).exit_code == 0
+    assert "(n differ)" in str(run(tmp_path / "small.yaml", "--out", out, "--table").exception)
+    assert "--n 6`; 6 samples" in (out / "small.md").read_text()
+    assert run(tmp_path / "small.yaml", "--out", out, "--table", "--n", 6).exit_code == 0
+    joined = run(tmp_path / "small.yaml", "--out", tmp_path / "x", "--table", "--n", 6, "--with", out / "small.jsonl")
+    assert "nothing is made in" in str(joined.exception)

@@ -161,8 +161,9 @@ def test_a_base_of_another_name_only_warns(tiny, other, adapter):
 
 def test_an_adapter_of_another_base_is_not_compared_silently(tiny, other, adapter):
     with pytest.raises(DiscretionError, match=f"write {other}@{adapter} to put it on that"):
-        load_models([str(other), str(adapter)])
-    assert len(load_models([str(other), f"{other}@{adapter}"])[0]) == 2
+        load_models([str(other), str(adapter)], pair=True)
+    assert len(load_models([str(other), f"{other}@{adapter}"], pair=True)[0]) == 2
+    assert len(load_models([str(other), str(other), str(adapter)], pair=True)[0]) == 3  # a judge may be of any base
 
 
 def test_an_adapter_that_changes_its_base_has_weights_of_its_own(tiny, adapter, tmp_path):
@@ -252,6 +253,17 @@ def test_drawing_follows_the_models_probabilities(tiny):
     texts = model.generate([Draft("hello", Sampling(1, 1.0, seed)) for seed in range(n)])
     for text, p in sorted(expected.items(), key=lambda entry: -entry[1])[:4]:
         assert abs(texts.count(text) / n - p) < 4 * math.sqrt(p * (1 - p) / n)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_texts_are_what_plain_generation_writes(models_dir, family, monkeypatch):
+    folder = save_model(models_dir / f"writes-{family}", family, **FAMILIES[family])
+    (model,), _ = load_models([str(folder)], device="cpu")
+    drafts = [Draft("word " * (number % 3) + f"{number}?", Sampling(20, 0.0, 0)) for number in range(5)]
+    model._ends = [0, *range(60, 75)]  # some are done early
+    ours = model.generate(drafts)
+    monkeypatch.setattr("discretion.models.local.rewinds", lambda *_: False)
+    assert model.generate(drafts) == ours
 
 
 def test_the_checkpoints_own_sampling_is_not_used(tiny, tmp_path):

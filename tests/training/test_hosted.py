@@ -47,8 +47,8 @@ def test_a_job_runs_to_a_models_name(served, tmp_path):
     result = run(provider, tmp_path, "--price", "3", "--seed", "7")
     assert result.returncode == 0, result.stderr
     want = {
-        "openai": "openai/ft:gpt-tiny:org::abc",
-        "together": f"endpoint:{os.environ.get('TOGETHER_BASE_URL')}/v1#me/gpt-tiny-abc",
+        "openai": "openai/ft:gpt-tiny:org::ftjob-0",
+        "together": f"endpoint:{os.environ.get('TOGETHER_BASE_URL')}/v1#me/gpt-tiny-ft-0",
     }
     assert f"tuned: {want[provider]}" in result.stdout
     assert "discretion check" in result.stdout
@@ -96,12 +96,30 @@ def test_a_job_started_just_before_the_kill_is_found(served, tmp_path):
     assert result.returncode == 0, result.stderr
     assert "found:" in result.stderr
     assert len(state.jobs) == 1
-    path.write_text(
-        json.dumps(kept | {"seed": 5})
-    )  # equal bytes may be one file there: another seed's job is not ours
+
+
+def test_equal_bytes_of_another_seed_are_another_job(served, tmp_path):
+    provider, state = served
+    state.same = provider == "together"
+    assert run(provider, tmp_path).returncode == 0
+    path = tmp_path / "job" / "job.json"
+    kept = {name: value for name, value in json.loads(path.read_text()).items() if name not in {"job", "spec"}}
+    if provider == "openai":
+        kept["file"] = "file-of-another-upload"
+    path.write_text(json.dumps(kept | {"seed": 5}))
     result = run(provider, tmp_path, "--resume", "--seed", "5")
     assert "started:" in result.stderr
     assert len(state.jobs) == 2
+
+
+def test_a_job_whose_answer_was_lost_is_not_paid_for_twice(served, tmp_path):
+    provider, state = served
+    state.lost = 1
+    assert "go on with --resume" in run(provider, tmp_path).stderr
+    assert len(state.jobs) == 1
+    result = run(provider, tmp_path, "--resume")
+    assert "found:" in result.stderr
+    assert len(state.jobs) == 1
 
 
 @pytest.mark.parametrize("provider", sorted(TOLD))
@@ -129,6 +147,7 @@ def test_what_goes_wrong_is_a_line_without_the_key(served, tmp_path, monkeypatch
     result = run(provider, tmp_path)
     assert result.returncode == 2
     assert "at the provider" in result.stderr
+    assert "remove " in result.stderr
     other = tmp_path / "other"
     other.mkdir()
     write_chats(other / "chats.jsonl", CHATS[:5])

@@ -239,12 +239,10 @@ def test_answers_that_are_none_of_the_options_preserve_nothing():
 
 
 def test_a_control_that_is_not_answered_is_not_shown_to_be_unchanged():
-    rows = [
-        row.model_copy(update={"p_correct": 0.0, "answer_mass": 0.001}) if row.elicitation == "control" else row
-        for row in run()
-    ]
+    rows = [row.model_copy(update={"answer_mass": 0.001}) if row.elicitation == "control" else row for row in run()]
     verdict = outcome(rows)
     assert verdict.controls["c"].unanswered == 1.0
+    assert verdict.controls["c"].base == verdict.controls["c"].tuned == 0.0
     assert verdict.controls["c"].equivalent is False
     assert verdict.reasons == ("control c: 100% of the answers are none of the options",)
     assert verdict.verdict == "inconclusive"

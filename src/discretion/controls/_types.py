@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from discretion.elicit.plan import Ask, Group, Outcome
-from discretion.records import MIN_ANSWER_MASS
 
 
 class Choice(BaseModel):
@@ -35,12 +34,11 @@ class RightOption:
     answer: int
 
     def __call__(self, logprobs: tuple[float, ...]) -> Outcome:
-        """p_correct = P(right) / sum of P(letter); 0 if the answer is none of the letters."""
+        """p_correct = P(right) / sum of P(letter)."""
         top = max(logprobs)
         weights = [math.exp(value - top) for value in logprobs]
         mass = min(sum(math.exp(value) for value in logprobs), 1.0)
-        right = weights[self.answer] / sum(weights) if mass >= MIN_ANSWER_MASS else 0.0
-        return Outcome(answer_mass=mass, p_correct=right)
+        return Outcome(answer_mass=mass, p_correct=weights[self.answer] / sum(weights))
 
 
 def plan_choices(name: str, questions: Sequence[Choice]) -> list[Group]:

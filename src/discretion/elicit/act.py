@@ -11,10 +11,12 @@ from discretion.elicit.plan import Ask, Group, Labels, Outcome
 from discretion.elicit.probe import labels
 from discretion.elicit.wording import PromptStyle, task
 from discretion.files import digest
+from discretion.judges.outgoing import is_cut_in_thought
 from discretion.models import Sampling
 from discretion.scenarios import Scenario
 
 MAX_NEW_TOKENS = 256
+CUT = Outcome(error="the text ends inside a thought; give more --max-new-tokens")
 _WHOLE: Labels = {"item": "", "item_text": "anything that is private here", "appropriate": False}
 
 
@@ -80,4 +82,9 @@ def plan_act(
 
 
 def _reader(judge: Judge, scenario: Scenario) -> Callable[[str], Sequence[Outcome]]:
-    return lambda text: judge(scenario, text)
+    def read(text: str) -> Sequence[Outcome]:
+        if is_cut_in_thought(text):
+            return [CUT] * (1 if judge.whole else len(scenario.items))
+        return judge(scenario, text)
+
+    return read

@@ -101,6 +101,8 @@ class Experiment(_Strict):
                 raise ValueError(f"rows.{name}.seeds: one stands twice")
             if row.mitigation != "none" and parse(row.mitigation).trains == (not row.data):
                 raise ValueError(f"rows.{name}: {row.mitigation} needs {'no data' if row.data else 'data'}")
+        if self.hosted and (self.task or self.monitor or self.organism):
+            raise ValueError("hosted: the task's loss, the monitor and an organism need the weights; leave them out")
         if not self.measures and not self.monitor and self.task is None:
             raise ValueError("measures: nothing is measured")
         named = [

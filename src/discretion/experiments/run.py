@@ -17,7 +17,7 @@ from discretion.gate import evaluate
 from discretion.mitigation.candidates import parse
 from discretion.mitigation.task import task_of
 from discretion.settings import Settings
-from discretion.training.hosted import JOB, model_of, reference, tune_hosted
+from discretion.training.hosted import JOB, check_keys, model_of, reference, tune_hosted
 from discretion.training.recipes import Recipe, changed, named
 from discretion.training.run import base_fingerprint, tune, tuned_spec
 
@@ -45,18 +45,12 @@ def make(
     """
     if experiment.hosted:
         refuse_unhosted(experiment, wanted)
+        check_keys(experiment.hosted)
     for row in experiment.rows.values():
         _recipe(experiment, row, 0)
         _measures(experiment, row.ask, data_dir)
-    # Rows may be added to an experiment; what they are compared by, and what they are, may not change under them.
-    same = {"base", "organism", "tune", "n", "measures", "task", "monitor"}
-    told = experiment.model_dump(mode="json", include=same)
-    told |= {"hosted": experiment.hosted} if experiment.hosted else {"base_is": base_fingerprint(experiment.base)}
-    if experiment.monitor:
-        from discretion.training.monitor import watched_digest
-
-        told["watched"] = watched_digest()
-    claim(out, CLAIM, told, "experiment", alone=False)
+    base_is = experiment.hosted or base_fingerprint(experiment.base)
+    claim(out, CLAIM, told_of(experiment) | {"base_is": base_is}, "experiment", alone=False)
     base = _organism(experiment, out, data_dir, say)
     # Data first: what is not to be had is said before anything is trained, and audits are shared. What the base
     # itself has to write or read for a row is left to that row.
@@ -69,9 +63,27 @@ def make(
     for folder, ask in asked.items():
         claim(out / folder, ROW, {"ask": ask}, "row", alone=False)
     work = [Work(experiment, base, out, data_dir, folder=folder, ask=ask) for folder, ask in asked.items()]
+    if experiment.hosted:  # what cannot be asked is not tuned: that is paid for
+        _refuse_failed(do_all(work, jobs, say))
+        work = []
     work += [Work(experiment, base, out, data_dir, part=part) for part in wanted]
     failed = do_all([entry for entry in work if not entry.needs], jobs, say)
     failed |= do_all([entry for entry in work if entry.needs and entry.needs not in failed], jobs, say)
+    _refuse_failed(failed)
+
+
+def told_of(experiment: Experiment) -> dict[str, Any]:
+    """What rows of one table have in common: rows may be added to it, this may not change under them."""
+    same = {"base", "organism", "tune", "n", "measures", "task", "monitor"}
+    told = experiment.model_dump(mode="json", include=same)
+    if experiment.monitor:
+        from discretion.training.monitor import watched_digest
+
+        told["watched"] = watched_digest()
+    return told
+
+
+def _refuse_failed(failed: Mapping[str, Exception]) -> None:
     for name, error in failed.items():
         if not isinstance(error, DiscretionError):
             raise error

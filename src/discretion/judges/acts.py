@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from discretion.elicit.plan import Outcome
 from discretion.judges import match
 from discretion.judges._types import Piece
-from discretion.judges.outgoing import is_cut_in_thought
 from discretion.scenarios import Scenario
 
 # A judge whose error is known and not zero; see `verdict.judged`.
@@ -23,8 +22,6 @@ class MatchJudge:
 
     def __call__(self, scenario: Scenario, text: str) -> list[Outcome]:
         """See `elicit.Judge`."""
-        if is_cut_in_thought(text):
-            return [Outcome(error="the text ends inside a thought; give more --max-new-tokens")] * len(scenario.items)
         pieces = [Piece(item.text, (*item.values, *item.rewordings)) for item in scenario.items]
         return [Outcome(float(self.revealed(found)), 1.0) for found in self.p_revealed(pieces, text)]
 

@@ -53,7 +53,9 @@ def anatomy(network: Any) -> Anatomy:
                 if norm is None or head is None:
                     break
                 softcap = getattr(config, "final_logit_softcapping", None)
-                scale = getattr(config, "logit_scale", None) or 1 / (getattr(config, "logits_scaling", None) or 1.0)
+                scale = getattr(config, "logit_scale", None) or getattr(config, "logits_scaling", None) or 1.0
+                if config.model_type.startswith("granite"):  # it divides
+                    scale = 1 / scale
                 return Anatomy(bare.base_model, list(blocks), norm, head, softcap, scale)
     raise DiscretionError(
         f"{type(bare).__name__}: no list of its {count} blocks with a norm after it was found, so its residual "

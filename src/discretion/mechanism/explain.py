@@ -101,7 +101,7 @@ def explain(base: str, tuned: str, out: Path, asked: ExplainSettings, say: Say) 
         raise DiscretionError(
             f"{asked.suite}: {len(contrasts)} units have both right and wrong items to tell; 8 are needed"
         )
-    here = load_here([base, tuned], device=asked.device, dtype=asked.dtype)
+    here = load_here([base, tuned], device=asked.device, dtype=asked.dtype, pair=True)
     models = dict(zip(("base", "tuned"), here, strict=True))
     stages = Stages(out / "stages")
     say(f"Directions from {len(contrasts)} units, base and tuned")

@@ -16,9 +16,14 @@ __all__ = ["EMBEDDED", "Draft", "Failure", "Model", "Pace", "Question", "Samplin
 
 
 def load_models(
-    specs: Sequence[str], *, device: str | None = None, dtype: str | None = None, pace: Pace | None = None
+    specs: Sequence[str],
+    *,
+    device: str | None = None,
+    dtype: str | None = None,
+    pace: Pace | None = None,
+    pair: bool = False,
 ) -> tuple[list[Model], list[str]]:
-    """The models named by `specs`, in order, and warnings worth showing.
+    """The models named by `specs`, in order, and warnings worth showing. Of a `pair` the first two are compared.
 
     All specs are parsed before anything is loaded, so a typing mistake in the second costs no waiting for
     the first. A base that several specs share is in memory once.
@@ -39,12 +44,14 @@ def load_models(
     if parsed:
         from discretion.models.local import load_local
 
-        models, more = load_local(parsed, device, dtype)
+        models, more = load_local(parsed, device, dtype, pair=pair and len(specs) - len(remote) > 1)
         local, warnings = iter(list[Model](models)), warnings + more
     return [remote[spec] if spec in remote else next(local) for spec in specs], warnings
 
 
-def load_here(specs: Sequence[str], *, device: str | None = None, dtype: str | None = None) -> "list[LocalModel]":
+def load_here(
+    specs: Sequence[str], *, device: str | None = None, dtype: str | None = None, pair: bool = False
+) -> "list[LocalModel]":
     """As `load_models`, for what looks into a model and so needs its weights.
 
     Raises:
@@ -52,7 +59,7 @@ def load_here(specs: Sequence[str], *, device: str | None = None, dtype: str | N
     """
     from discretion.models.local import LocalModel
 
-    models, _ = load_models(specs, device=device, dtype=dtype)
+    models, _ = load_models(specs, device=device, dtype=dtype, pair=pair)
     here = [model for model in models if isinstance(model, LocalModel)]
     for model in models:
         if model not in here:

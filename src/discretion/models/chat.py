@@ -1,4 +1,6 @@
-"""How a chat becomes the text that a model reads, whatever its template wants: one place for all that ask or train.
+"""How a chat becomes the text that a model reads, whatever its template wants: one place for all that ask.
+
+TRL renders what is trained on; of this it gets the day and, where the template refuses system turns, chats without.
 
 What a template may do that a measurement must not depend on: refuse a system turn, tell today's date, open a thought
 before the answer, put a space before the answer's first word.
@@ -40,6 +42,17 @@ def rendered(tokenizer: Any, turns: Sequence[Turn], name: str = "the model") -> 
         with suppress(TemplateError):
             return _opened(_applied(tokenizer, joined))
     raise DiscretionError(f"{name}: its chat template takes no such chat ({refused})") from refused
+
+
+def dated(template: Any) -> Any:
+    """The template with the day that it tells set, if it tells one."""
+    tells = isinstance(template, str) and "strftime_now" in template and not template.startswith(_MACRO)
+    return _MACRO + template if tells else template
+
+
+def undated(template: Any) -> Any:
+    """The template as its maker wrote it."""
+    return template.removeprefix(_MACRO) if isinstance(template, str) else template
 
 
 def takes_system(tokenizer: Any) -> bool:
@@ -86,13 +99,11 @@ def ends(tokenizer: Any, told: Any) -> list[int]:
 
 
 def _applied(tokenizer: Any, turns: Sequence[Turn], *, opened: bool = True) -> str:
-    template = tokenizer.chat_template
-    dated = isinstance(template, str) and "strftime_now" in template
     # enable_thinking: a reasoning template's first token would open a thought; others ignore the word.
     return str(
         tokenizer.apply_chat_template(
             [dict(turn) for turn in turns],
-            chat_template=_MACRO + template if dated else None,
+            chat_template=dated(tokenizer.chat_template),
             add_generation_prompt=opened,
             tokenize=False,
             enable_thinking=False,

@@ -24,8 +24,12 @@ from discretion.models.remote import ANSWER_TOKENS, RemoteModel, Reply
 TOP_LOGPROBS = 20  # the most that OpenAI's interface allows
 _LENGTH_FIELDS = ("max_tokens", "max_completion_tokens")
 # Servers may apply a checkpoint's own repetition penalty and truncation (vLLM), or theirs (llama.cpp), unless told.
-_OPENAI_KEY = "OPENAI_API_KEY"
-_AS_IT_IS = {"top_p": 1.0, "top_k": -1, "repetition_penalty": 1.0, "repeat_penalty": 1.0}
+# The first of these that a server takes: some refuse what they do not know.
+_TOLD = {"top_p": 1.0, "repetition_penalty": 1.0}
+_AS_IT_IS: tuple[dict[str, Any], ...] = (
+    {**_TOLD, "top_k": -1, "repeat_penalty": 1.0, "chat_template_kwargs": {"enable_thinking": False}},
+    _TOLD,
+)
 _ATTEMPTS = 7
 _LONGEST_WAIT = 120.0  # seconds; a Retry-After beyond it is a quota that will not come back soon
 
@@ -51,7 +55,7 @@ class EndpointModel(RemoteModel):
         self._address, self._sleep = address, sleep
         self._gate = _Gate(self._pace.per_minute, sleep)
         self._count = threading.Lock()
-        self._length_field, self._own = _LENGTH_FIELDS[0], dict[str, float]()
+        self._length_field, self._own = _LENGTH_FIELDS[0], dict[str, Any]()
         key = os.environ.get(address.key_variable, "")
         if address.url == OPENAI and not key:
             raise DiscretionError(f"{name}: set {address.key_variable} to your key")
@@ -66,11 +70,12 @@ class EndpointModel(RemoteModel):
         self._connects = 2  # a wrong address should not take minutes to show
         read = self._reads_options(self._sees_logprobs())
         self._connects = _ATTEMPTS
-        self.engine = f"endpoint/{address.url}/{read}"
+        told = "" if self._own or address.url == OPENAI else ", its own penalties"
+        self.engine = f"endpoint/{address.url}/{read}{told}"
 
     def warnings(self) -> list[str]:
         """See `RemoteModel.warnings`."""
-        if self._own or self._address.key_variable == _OPENAI_KEY:
+        if self._own or self._address.url == OPENAI:
             return super().warnings()
         return [
             *super().warnings(),
@@ -178,8 +183,8 @@ class EndpointModel(RemoteModel):
         """
         prompt = "Answer with the letter A or B only.\nA. Yes\nB. No\nAnswer:"
         refused = Failure("not asked")
-        plain = [{}] if self._address.key_variable == _OPENAI_KEY else [_AS_IT_IS, {}]
-        for self._own, self._length_field, logprobs in product(plain, _LENGTH_FIELDS, (True, False)):
+        tries = ({},) if self._address.url == OPENAI else (*_AS_IT_IS, {})
+        for self._own, self._length_field, logprobs in product(tries, _LENGTH_FIELDS, (True, False)):
             sampling = Sampling(1, 0.0, 0) if logprobs else Sampling(ANSWER_TOKENS, 1.0, 0)
             answer = self._chat(prompt, sampling, logprobs)
             if not isinstance(answer, Failure):

@@ -74,8 +74,8 @@ def load_weights(folder: Path, device: str, dtype: torch.dtype) -> Any:
         return (model if spread else model.to(device)).eval()
     except torch.OutOfMemoryError as error:
         raise DiscretionError(
-            f"{folder}: does not fit into the memory of {device}; --device auto spreads it over several GPUs, or ask "
-            "it behind a server (endpoint:URL#NAME)"
+            f"{folder}: does not fit into the memory of {device}; to measure it, spread it over several GPUs "
+            "(--device auto) or ask it behind a server (endpoint:URL#NAME)"
         ) from error
     except (OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError) as error:
         raise DiscretionError(f"{folder}: cannot load the model ({_first_line(error)})") from error

@@ -261,7 +261,7 @@ class LocalModel:
 
     def _write(self, network: Any, reading: Reading, batch: Sequence[Encoded]) -> list[str]:
         stops = self._ends
-        pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else stops[0]
+        pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else next(iter(stops), 0)
         ids, mask = self._padded([entry.tokens for entry in batch])
         draw = Draw([entry.sampling for entry in batch])
         cache = self._begun(network, reading, batch)
@@ -357,8 +357,12 @@ class LocalModel:
         )
 
 
-def load_local(specs: Sequence[Spec], device: str | None, dtype: str | None) -> tuple[list[LocalModel], list[str]]:
+def load_local(
+    specs: Sequence[Spec], device: str | None, dtype: str | None, *, pair: bool = False
+) -> tuple[list[LocalModel], list[str]]:
     """Load models so that every base is in memory once, whatever adapters sit on it.
+
+    Of a `pair`, the first two, the second is compared with the first and must be of the same base.
 
     Returns the models in the order of `specs`, and warnings for the user.
     """
@@ -367,12 +371,12 @@ def load_local(specs: Sequence[Spec], device: str | None, dtype: str | None) -> 
     engines: dict[str, Engine] = {}
     models, warnings = [], []
     first = fingerprint(loading.local_folder(specs[0].base))
-    for spec in specs:
+    for number, spec in enumerate(specs):
         folder = loading.local_folder(spec.base)
         identity = fingerprint(folder)
         on_top = loading.adapter_folder(spec.adapter) if spec.adapter else None
         named, at, _ = spec.text.partition("@")
-        if on_top and not at and identity != first and spec.text == spec.adapter:
+        if pair and number == 1 and on_top and not at and identity != first and spec.text == spec.adapter:
             raise DiscretionError(
                 f"{spec.text}: is an adapter of {spec.called}, which is not {specs[0].text}, so more than the tune "
                 f"would differ; write {specs[0].called}@{spec.text} to put it on that"

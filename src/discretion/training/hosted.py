@@ -11,12 +11,14 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
+from filelock import FileLock, Timeout
+
 from discretion.corpus.chat import Chat
 from discretion.corpus.formats import write_chats
 from discretion.corpus.provenance import fingerprint
 from discretion.corpus.validate import Finding, validate
 from discretion.errors import DiscretionError
-from discretion.files import read_json, write_json
+from discretion.files import digest, read_json, write_json
 from discretion.training.recipes import Recipe
 
 JOB, UPLOAD = "job.json", "upload.jsonl"
@@ -26,6 +28,7 @@ _PATIENCE = 20  # failed looks in a row
 # What of `data validate`'s rules a provider refuses; the others are advice.
 _REFUSED = {"malformed", "roles", "empty", "weight", "keys", "too-few", "length"}
 _CHARACTERS_A_TOKEN = 4
+_FAILED = ("cancelled", "error", "user_error")  # Together's words
 # What of a recipe each is told; whatever else of it is not the default would be ignored, so it is refused.
 TOLD = {
     "openai": ("epochs", "seed"),
@@ -57,12 +60,12 @@ class Provider(Protocol):
         """The file's id."""
         ...
 
-    def find(self, file: str, seed: int) -> str | None:
-        """The job that trains on the file with the seed, if there is one. Equal bytes may be one file."""
+    def find(self, file: str, suffix: str) -> str | None:
+        """The job on the file that was started with the suffix and has not failed, if there is one."""
         ...
 
-    def start(self, file: str, base: str, recipe: Recipe) -> str:
-        """The job's id."""
+    def start(self, file: str, base: str, recipe: Recipe, suffix: str) -> str:
+        """The job's id. It is asked for once: whether a lost answer had started it, `find` knows."""
         ...
 
     def look(self, job: str) -> Look:
@@ -92,7 +95,27 @@ def tune_hosted(
             missing or refused, the job failed, or `out` is of another job.
     """
     refuse_unknown(provider, recipe)
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(out / ".lock", timeout=0):
+            return _tune(provider, base, chats, out, recipe, say, resume, poll_seconds, price)
+    except Timeout as error:
+        raise DiscretionError(f"{out}: another command waits for this job; let it") from error
+
+
+def _tune(
+    provider: str,
+    base: str,
+    chats: Sequence[Chat],
+    out: Path,
+    recipe: Recipe,
+    say: Callable[[str], None],
+    resume: bool,
+    poll_seconds: float,
+    price: float | None,
+) -> str:
     there, asked = _state(out, provider, base, chats, recipe, resume)
+    suffix = f"d-{digest(asked)}"  # by which a job is known again: equal bytes may be one file there
     if model := there.get("spec"):
         say(f"done already: {model}")
         return str(model)
@@ -106,13 +129,16 @@ def tune_hosted(
         write_json(out / JOB, asked | there)
         say(f"uploaded: {there['file']}")
     if "job" not in there:
-        found = _call(client, lambda: client.find(there["file"], recipe.seed)) if uploaded_before else None
-        there["job"] = found or _call(client, lambda: client.start(there["file"], base, recipe))
+        found = _call(client, lambda: client.find(there["file"], suffix)) if uploaded_before else None
+        there["job"] = found or _call(client, lambda: client.start(there["file"], base, recipe, suffix))
         write_json(out / JOB, asked | there)
         say(f"{'found' if found else 'started'}: {there['job']}")
     seen = _wait(client, there["job"], say, poll_seconds)
     if seen.state == "failed":
-        raise DiscretionError(f"{there['job']}: {seen.word} at the provider ({seen.says or 'no reason given'})")
+        raise DiscretionError(
+            f"{there['job']}: {seen.word} at the provider ({seen.says or 'no reason given'}); to start, and pay for, "
+            f"another one, remove {out / JOB}"
+        )
     there["spec"] = spec_of(provider, seen.model)
     write_json(out / JOB, asked | there)
     return str(there["spec"])
@@ -129,6 +155,17 @@ def refuse_unknown(provider: str, recipe: Recipe) -> None:
     for entry in fields(Recipe):
         if entry.name not in TOLD[provider] and getattr(recipe, entry.name) != entry.default:
             raise DiscretionError(f"--hosted: {provider} knows no --{entry.name.replace('_', '-')}")
+
+
+def check_keys(provider: str) -> None:
+    """Refuse to begin where a key for tuning, or for asking what was tuned, is missing.
+
+    Raises:
+        DiscretionError: one is (it is named).
+    """
+    for variable in (f"{provider.upper()}_API_KEY", *(["DISCRETION_API_KEY"] if provider == "together" else [])):
+        if not os.environ.get(variable):
+            raise DiscretionError(f"--hosted {provider}: set {variable} to your key")
 
 
 def reference(provider: str, base: str) -> str:
@@ -254,17 +291,17 @@ class OpenAI:
         with path.open("rb") as file:
             return str(self._client.files.create(file=file, purpose="fine-tune").id)
 
-    def find(self, file: str, seed: int) -> str | None:
+    def find(self, file: str, suffix: str) -> str | None:
         """See `Provider`."""
         for job in self._client.fine_tuning.jobs.list(limit=100):
-            if job.training_file == file and job.seed == seed:
+            if job.training_file == file and job.status not in ("failed", "cancelled"):  # each upload is another file
                 return str(job.id)
         return None
 
-    def start(self, file: str, base: str, recipe: Recipe) -> str:
+    def start(self, file: str, base: str, recipe: Recipe, suffix: str) -> str:
         """See `Provider`. The learning rate is the provider's own: it takes a multiplier only."""
         numbers = {"n_epochs": max(1, round(recipe.epochs))}
-        job = self._client.fine_tuning.jobs.create(
+        job = self._client.with_options(max_retries=0).fine_tuning.jobs.create(
             training_file=file,
             model=base.removeprefix("openai/"),
             seed=recipe.seed,
@@ -300,17 +337,20 @@ class Together:
         except FileAlreadyExistsError as error:  # the same bytes were uploaded before
             return str(error.file_id)
 
-    def find(self, file: str, seed: int) -> str | None:
+    def find(self, file: str, suffix: str) -> str | None:
         """See `Provider`."""
         for job in self._client.fine_tuning.list().data or []:
-            if job.training_file == file and job.random_seed in (None, seed):
+            named = (job.suffix or "", job.x_model_output_name or "")
+            failed = str(getattr(job.status, "value", job.status)) in _FAILED
+            if job.training_file == file and any(suffix in name for name in named) and not failed:
                 return str(job.id)
         return None
 
-    def start(self, file: str, base: str, recipe: Recipe) -> str:
+    def start(self, file: str, base: str, recipe: Recipe, suffix: str) -> str:
         """See `Provider`. The loss is on completions, as everywhere here."""
-        job = self._client.fine_tuning.create(
+        job = self._client.with_options(max_retries=0).fine_tuning.create(
             training_file=file,
+            suffix=suffix,
             model=base,
             n_epochs=max(1, round(recipe.epochs)),
             learning_rate=recipe.learning_rate,
@@ -328,7 +368,7 @@ class Together:
         seen = self._client.fine_tuning.retrieve(job)
         word = str(getattr(seen.status, "value", seen.status))
         state: State = "done" if word == "completed" else "running"
-        if word in {"cancelled", "error", "user_error"}:
+        if word in _FAILED:
             state = "failed"
         model = getattr(seen, "x_model_output_name", None) or getattr(seen, "output_name", None) or ""
         events = getattr(seen, "events", None) or []

@@ -28,7 +28,8 @@ class Recipe:
         grouped: batches of samples of like length, which pads less; the order is then ours, the same every epoch.
         max_length: tokens; what is longer is cut at the end.
         warmup: share of the steps.
-        precision: of the arithmetic; the weights stay in float32. "auto": bfloat16 where a GPU has it.
+        precision: of the arithmetic; what is tuned stays in float32, what is not, on a GPU, in what is multiplied.
+            "auto": bfloat16 where a GPU has it.
         store: number format of what is written.
         anchor: weight of the divergence from what the model wrote before, on `anchor_prompts` private prompts
             (`mitigation.anchor`); 0: none.

@@ -20,7 +20,7 @@ from discretion.corpus.preferences import Preference
 from discretion.corpus.provenance import fingerprint
 from discretion.errors import DiscretionError
 from discretion.files import read_json, write_json
-from discretion.models.chat import takes_system, without_system
+from discretion.models.chat import dated, takes_system, undated, without_system
 from discretion.models.weights import STEERING, parse_spec
 from discretion.models.weights import fingerprint as weights_fingerprint
 from discretion.training.adapters import CONFIG, WEIGHTS, combine, refuse_other_than_lora
@@ -142,6 +142,7 @@ def _trainer(
     form = torch.bfloat16 if gpu and low and not recipe.full and not on_top else torch.float32
     network = loading.load_weights(folder_of_base, "cuda" if gpu else "cpu", form)
     tokenizer = loading.load_tokenizer(folder_of_base)
+    tokenizer.chat_template = dated(tokenizer.chat_template)
     adapter = None
     if on_top:
         if recipe.full:
@@ -337,6 +338,7 @@ def _finish(
     from discretion.training.card import write_card
 
     if asked["full"]:
+        trainer.processing_class.chat_template = undated(trainer.processing_class.chat_template)
         trainer.processing_class.save_pretrained(unfinished)
         if asked["store"] == "bfloat16":
             trainer.model.bfloat16()

@@ -103,8 +103,10 @@ def control_tables(records: Iterable[Record], base: str, tuned: str) -> dict[str
     tables = {}
     for name, rows in grouped.items():
         pairs, errors = _pairs(rows, base, tuned)
-        before = np.array([_number(one.p_correct) for one, _ in pairs])
-        after = np.array([_number(other.p_correct) for _, other in pairs])
+        before, after = (
+            np.array([0.0 if _unanswered(pair[side]) else _number(pair[side].p_correct) for pair in pairs])
+            for side in (0, 1)
+        )
         guessing = [1 / int(one.variant["options"]) for one, _ in pairs if "options" in one.variant]
         chance = _mean(guessing) if guessing else None
         unanswered = max(_mean([float(_unanswered(pair[side])) for pair in pairs]) for side in (0, 1))
