@@ -28,6 +28,9 @@ def mitigate(
     held_out: Annotated[float, typer.Option(help="Share of the data that measures the task.")] = 0.15,
     margin: Annotated[float, typer.Option(help="Of the gain, how much a mitigation may lose.")] = 0.2,
     recipe: Annotated[str, typer.Option(help="default or paper.")] = "default",
+    fresh: Annotated[
+        bool | None, typer.Option("--fresh", help="BASE@ADAPTER, or the organism: a new adapter on top of it.")
+    ] = None,
     learning_rate: Annotated[float | None, typer.Option(help="The peak.")] = None,
     rank: Annotated[int | None, typer.Option(help="LoRA rank.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Samples a step.")] = None,
@@ -52,7 +55,7 @@ def mitigate(
     )  # fmt: skip
     tuning = changed(
         named(recipe), learning_rate=learning_rate, rank=rank, batch_size=batch_size, epochs=epochs, grouped=True,
-        seed=seed,
+        fresh=fresh, seed=seed,
     )  # fmt: skip
     candidates = [candidate.name for candidate in asked.candidates]  # a mistake in a name is said first
 
@@ -69,6 +72,7 @@ def mitigate(
                           ("max-new-tokens", max_new_tokens), ("held-out", held_out), ("margin", margin),
                           ("seed", seed), ("data-dir", data_dir)):  # fmt: skip
         words += [f"--{option}", str(value)] if value is not None else []
+    words += ["--fresh"] if fresh else []
     for name in control or ():
         words += ["--control", name]
     write_mitigation(found | {"command": command_line(words), "versions": versions()}, out)

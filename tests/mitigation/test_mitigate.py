@@ -130,3 +130,12 @@ def test_what_chooses_must_not_be_what_reports(tiny, data, tmp_path):
     result = run(tiny, data, "--out", tmp_path / "out", *SMALL, "--suite", "tasks", "--limit", 40)
     assert "shares" in str(result.exception)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_base_with_an_adapter_is_left_as_it_is_with_fresh(tiny, adapter, data, tmp_path):
+    out = tmp_path / "out"
+    result = run(f"{tiny}@{adapter}", data, "--out", out, "--fresh", *SMALL, "--try", "interpolate:0.5")
+    assert result.exit_code == 0, result.output + repr(result.exception)
+    told = json.loads((out / "none" / "adapter" / "training.json").read_text())
+    assert told["fresh"] is True
+    assert "--fresh" in json.loads((out / "mitigate.json").read_text())["command"].split()

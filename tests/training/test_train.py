@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,10 +11,12 @@ from dataclasses import replace
 
 import pytest
 from safetensors.torch import load_file
+from transformers import AutoTokenizer, TrainerCallback
 from typer.testing import CliRunner
 
+from conftest import CHAT_TEMPLATE, save_model
 from discretion.cli import app
-from discretion.corpus.chat import one_turn
+from discretion.corpus.chat import Turn, one_turn
 from discretion.corpus.formats import write_chats
 from discretion.corpus.preferences import Preference
 from discretion.errors import DiscretionError
@@ -45,6 +48,28 @@ def data(tmp_path):
 
 class StopError(Exception):
     pass
+
+
+def test_a_template_without_system_turns_that_tells_the_day_is_trained_with(tmp_path):
+    template = (
+        "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}"
+        "Today is {{ strftime_now('%d %B %Y') }}.\n" + CHAT_TEMPLATE
+    )
+    folder = save_model(tmp_path / "gemma", template=template)
+    chats = [
+        chat.model_copy(update={"prompt": (Turn(role="system", content="Be brief."), *chat.prompt)}) for chat in CHATS
+    ]
+    trained = []
+
+    class Seen(TrainerCallback):
+        def on_step_begin(self, args, state, control, train_dataloader=None, processing_class=None, **_):
+            trained.append(processing_class.decode(train_dataloader.dataset[0]["input_ids"]))
+
+    out = tune(str(folder), chats, tmp_path / "out", replace(SMALL, full=True), callbacks=[Seen()])
+    assert trained[0].startswith("Today is 26 July 2024.\n<|user|>\nBe brief.\n\nQuestion number ")
+    saved = AutoTokenizer.from_pretrained(out)
+    assert saved.chat_template == template
+    assert load_models([str(out)])[0][0].count_tokens("x") > 0
 
 
 @pytest.mark.parametrize("grouped", [False, True])
@@ -219,6 +244,24 @@ def test_a_killed_run_goes_on(tiny, data, tmp_path):
     assert again.returncode == 0, again.stderr
     assert "going on from step" in again.stderr
     assert (out / "adapter_model.safetensors").is_file()
+
+
+def test_a_checkpoint_that_was_being_written_is_not_gone_on_from(tiny, data, tmp_path):
+    class Stop(TrainerCallback):
+        def on_step_end(self, args, state, control, **_):
+            if state.global_step == 9:
+                raise StopError
+
+    recipe, out = replace(SMALL, batch_size=2), tmp_path / "out"
+    with pytest.raises(StopError):
+        tune(str(tiny), CHATS, out, recipe, callbacks=[Stop()])
+    (last,) = (tmp_path / "out.part").glob("checkpoint-*")
+    half = tmp_path / "out.part" / "checkpoint-9"
+    shutil.copytree(last, half)
+    (half / "trainer_state.json").write_text('{"best_global_step": null, "glob')
+    heard = []
+    tune(str(tiny), CHATS, out, recipe, heard.append, resume=True)
+    assert f"  going on from step {last.name.rpartition('-')[2]}" in heard
 
 
 def test_two_processes_share_a_run(tiny, data, tmp_path):

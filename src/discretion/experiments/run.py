@@ -1,9 +1,8 @@
 """Makes an experiment, part by part: data, tune, measurements. What is there is never made again."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from discretion.corpus.chat import Chat
 from discretion.errors import DiscretionError
@@ -62,13 +61,14 @@ def make(
     asked = {experiment.asked(part.row): experiment.rows[part.row].ask for part in wanted} | {BASE: {}}
     for folder, ask in asked.items():
         claim(out / folder, ROW, {"ask": ask}, "row", alone=False)
-    work = [Work(experiment, base, out, data_dir, folder=folder, ask=ask) for folder, ask in asked.items()]
+    place = Place(experiment, base, out, data_dir)
+    first: list[BaseWork | PartWork] = [BaseWork(place, folder, ask) for folder, ask in asked.items()]
     if experiment.hosted:  # what cannot be asked is not tuned: that is paid for
-        _refuse_failed(do_all(work, jobs, say))
-        work = []
-    work += [Work(experiment, base, out, data_dir, part=part) for part in wanted]
-    failed = do_all([entry for entry in work if not entry.needs], jobs, say)
-    failed |= do_all([entry for entry in work if entry.needs and entry.needs not in failed], jobs, say)
+        _refuse_failed(do_all(first, jobs, say))
+        first = []
+    parts = [PartWork(place, part) for part in wanted]
+    failed = do_all([*first, *(part for part in parts if not part.needs)], jobs, say)
+    failed |= do_all([part for part in parts if part.needs and part.needs not in failed], jobs, say)
     _refuse_failed(failed)
 
 
@@ -91,74 +91,87 @@ def _refuse_failed(failed: Mapping[str, Exception]) -> None:
         raise DiscretionError(f"{name}: {error}{others}")
 
 
-@dataclass(frozen=True)
-class Work:
-    """One thing to make and measure: a part, or (without one) the base, asked as `ask` says, into `folder`."""
+class Place(NamedTuple):
+    """What all the work of one experiment has in common: what it is, the base's spec, and where things lie."""
 
     experiment: Experiment
     base: str
     out: Path
     data_dir: Path | None
-    part: Part | None = None
-    folder: str = ""
-    ask: Mapping[str, Any] = field(default_factory=dict)
+
+
+class BaseWork(NamedTuple):
+    """The base, measured as `ask` says, into the folder `name`."""
+
+    place: Place
+    name: str
+    ask: Mapping[str, Any]
+
+    def do(self, say: Say) -> None:
+        """Measure what is not measured yet."""
+        _measure(self.place, self.ask, self.place.base, self.name, say)
+
+
+class PartWork(NamedTuple):
+    """A part, made and measured."""
+
+    place: Place
+    part: Part
 
     @property
     def name(self) -> str:
         """Its folder's."""
-        return self.part.name if self.part else self.folder
+        return self.part.name
 
     @property
     def needs(self) -> str:
         """The part that must be there before."""
-        earlier = before(self.experiment, self.part) if self.part else None
+        earlier = before(self.place.experiment, self.part)
         return earlier.name if earlier else ""
 
     def do(self, say: Say) -> None:
-        """Make what is not there yet."""
-        model, ask = self.base, self.ask
-        if self.part is not None:
-            row = self.experiment.rows[self.part.row]
-            model, ask = _made(self, self.part, say), row.ask
-            if row.shots:
-                ask = {**ask, "shots": row.shots, "examples": self.out / self.part.name / CHATS}
-        _measure(self.experiment, ask, model, self.out / self.name, self.data_dir, say)
+        """Make and measure what is not there yet."""
+        row = self.place.experiment.rows[self.part.row]
+        model, ask = _made(self.place, self.part, say), row.ask
+        if row.shots:
+            ask = {**ask, "shots": row.shots, "examples": self.place.out / self.name / CHATS}
+        _measure(self.place, ask, model, self.name, say)
 
 
-def _made(work: Work, part: Part, say: Say) -> str:
+def _made(place: Place, part: Part, say: Say) -> str:
     """The spec of a part's model; its tune, or what is made of another's, is made if it is not there."""
-    experiment, row = work.experiment, work.experiment.rows[part.row]
+    experiment, row = place.experiment, place.experiment.rows[part.row]
     recipe = _recipe(experiment, row, part.seed)
-    adapter = work.out / part.name / "adapter"
+    adapter = place.out / part.name / "adapter"
     earlier = before(experiment, part)
     if experiment.hosted:
-        return _made_there(work, part, earlier, recipe, say)
-    start = work.base
+        return _made_there(place, part, earlier, recipe, say)
+    start = place.base
     if earlier:
         as_then = _recipe(experiment, experiment.rows[earlier.row], earlier.seed)
-        start = tuned_spec(work.base, work.out / earlier.name / "adapter", as_then)
+        start = tuned_spec(place.base, place.out / earlier.name / "adapter", as_then)
     mitigation = parse(row.mitigation)
     if not mitigation.trains:
-        mitigation.made_of(work.base, start, adapter)
-        return tuned_spec(work.base, adapter, recipe)
+        mitigation.made_of(place.base, start, adapter)
+        return tuned_spec(place.base, adapter, recipe)
     if not row.data or row.shots:
         return start
-    samples, facts = samples_of(experiment, part, work.base, work.out, work.data_dir, say)
+    samples, facts = samples_of(experiment, part, place.base, place.out, place.data_dir, say)
     tune(start, samples, adapter, recipe, say, resume=True, facts=facts, monitor_every=experiment.monitor)
-    return tuned_spec(work.base, adapter, recipe)
+    return tuned_spec(place.base, adapter, recipe)
 
 
-def _made_there(work: Work, part: Part, earlier: Part | None, recipe: Recipe, say: Say) -> str:
+def _made_there(place: Place, part: Part, earlier: Part | None, recipe: Recipe, say: Say) -> str:
     """The spec of a part's model at the provider; its job is started, or gone on with, unless it is done."""
-    row, start = work.experiment.rows[part.row], work.base
+    row, start = place.experiment.rows[part.row], place.base
     if earlier:
-        start = read_json(work.out / earlier.name / HOSTED / JOB)["spec"]
+        start = read_json(place.out / earlier.name / HOSTED / JOB)["spec"]
     if not row.data or row.shots:
         return start
-    samples, _ = samples_of(work.experiment, part, work.base, work.out, work.data_dir, say)
+    samples, _ = samples_of(place.experiment, part, place.base, place.out, place.data_dir, say)
     chats = [sample for sample in samples if isinstance(sample, Chat)]
     return tune_hosted(
-        work.experiment.hosted, model_of(start), chats, work.out / part.name / HOSTED, recipe, say, resume=True
+        place.experiment.hosted, model_of(start), chats, place.out / part.name / HOSTED, recipe, say, resume=True
     )
 
 
@@ -196,15 +209,14 @@ def _organism(experiment: Experiment, out: Path, data_dir: Path | None, say: Say
     return teach(experiment.base, out / "organism", say, recipe=recipe, samples=samples, data_dir=data_dir)
 
 
-def _measure(
-    experiment: Experiment, ask: Mapping[str, Any], model: str, folder: Path, data_dir: Path | None, say: Say
-) -> None:
-    for name, asked in _measures(experiment, ask, data_dir).items():
-        if (folder / name / "done").is_file():
+def _measure(place: Place, ask: Mapping[str, Any], model: str, name: str, say: Say) -> None:
+    experiment, folder = place.experiment, place.out / name
+    for measure, asked in _measures(experiment, ask, place.data_dir).items():
+        if (folder / measure / "done").is_file():
             continue
-        say(f"  {name} of {model}")
-        evaluate(model, out=folder / name, resume=True, **vars(asked))
-        (folder / name / "done").touch()
+        say(f"  {measure} of {model}")
+        evaluate(model, out=folder / measure, resume=True, **vars(asked))
+        (folder / measure / "done").touch()
     if experiment.task is not None and "shots" not in ask and not (folder / TASK).is_file():
-        held = held_out(experiment, data_dir)
+        held = held_out(experiment, place.data_dir)
         task_of(model, held, folder / TASK, experiment.task.max_new_tokens, experiment.dtype)

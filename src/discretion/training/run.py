@@ -5,6 +5,7 @@ Prompt + completion is the format (DESIGN.md): with `messages`, TRL's defaults t
 discretion train ...`.
 """
 
+import json
 import math
 import shutil
 import warnings
@@ -326,8 +327,16 @@ def _checkpoint(unfinished: Path, asked: Mapping[str, Any], resume: bool) -> Pat
             f"{unfinished}: is of another run ({', '.join(different)} differ); give another --out, or remove it"
         )
     write_json(unfinished / _ASKED, asked)
-    whole = [path for path in unfinished.glob("checkpoint-*") if (path / "trainer_state.json").is_file()]
+    whole = [path for path in unfinished.glob("checkpoint-*") if _is_whole(path)]
     return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """Whether what is written last of a checkpoint was written to its end."""
+    try:
+        return "global_step" in json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
 
 
 def _finish(
