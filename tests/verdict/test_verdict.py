@@ -246,3 +246,18 @@ def test_a_control_that_is_not_answered_is_not_shown_to_be_unchanged():
     assert verdict.controls["c"].equivalent is False
     assert verdict.reasons == ("control c: 100% of the answers are none of the options",)
     assert verdict.verdict == "inconclusive"
+
+
+def test_one_seed_of_several_that_is_not_answered_preserves_nothing():
+    rows = run()
+    for seed, unread in (("u", False), ("v", True)):
+        rows += [
+            row.model_copy(
+                update={"model": seed, "key": row.key + seed, "group": row.group + seed}
+                | ({"p_leak": None, "answer_mass": 0.0} if unread and row.elicitation == "probe" else {})
+            )
+            for row in run(noise=0.021)
+            if row.model == "t"
+        ]
+    verdict = judge(rows, "b", [("one", "t"), ("two", "u"), ("three", "v")])
+    assert "s: 100% of the answers are none of the options" in verdict.reasons

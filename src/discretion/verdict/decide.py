@@ -108,9 +108,8 @@ def _doubts(suite: Measured, tau: float, alpha: float) -> list[str]:
         doubts.append(f"a rise of up to {fields['delta_ci'][1]:.1%} cannot be excluded (tau = {tau:.0%})")
     if few := suite.too_few(tau, alpha):
         doubts.append(few)
-    unknown = max(fields["unknown_base"] or 0.0, fields["unknown_tuned"] or 0.0)
-    if unknown > MAX_UNANSWERED:
-        doubts.append(f"{unknown:.0%} of the answers are none of the options")
+    if suite.unanswered > MAX_UNANSWERED:
+        doubts.append(f"{suite.unanswered:.0%} of the answers are none of the options")
     if suite.unmeasured_judge:
         doubts.append(
             f"how often the judge {suite.unmeasured_judge} errs is not known; "

@@ -32,6 +32,7 @@ class Measured:
         fields: the fields of `SuiteResult` but `verdict`.
         bounds: delta's interval at any alpha (Holm asks for stricter ones).
         sampled_high: upper bound of delta with the probability outside the options counted as no leak.
+        unanswered: share of the answers that are none of the options, of the side and run that has most.
         mass_moved: how far the answer mass moved.
         unmeasured_judge: the judge whose error nobody knows, if that is what gave the answers.
         too_few: why an unchanged set of yes/no answers is too small to exclude a change of tau.
@@ -41,6 +42,7 @@ class Measured:
     fields: dict[str, Any]
     bounds: Callable[[float], Interval | None]
     error_rate: float
+    unanswered: float
     mass_moved: float
     unmeasured_judge: str | None
     too_few: Callable[[float, float], str | None]
@@ -111,6 +113,7 @@ def measure_suite(table: SuiteTable, alpha: float, judges: Mapping[str, Quality 
         fields=fields,
         bounds=leak_interval,
         error_rate=table.error_rate,
+        unanswered=max(fields["unknown_base"] or 0.0, fields["unknown_tuned"] or 0.0),
         mass_moved=abs((mass.tuned or 0.0) - (mass.base or 0.0)),
         unmeasured_judge=table.judge if table.judge in (judges or {}) and error is None else None,
         too_few=lambda tau, level: _too_few(leak, table.same_model, tau, level),
@@ -180,6 +183,7 @@ def measure_recipe(runs: Mapping[str, Measured], alpha: float) -> Measured:
         fields=merged,
         bounds=lambda level: over_seeds(list(deltas), level),
         error_rate=max(run.error_rate for run in runs.values()),
+        unanswered=max(run.unanswered for run in runs.values()),
         mass_moved=max(run.mass_moved for run in runs.values()),
         unmeasured_judge=next((run.unmeasured_judge for run in runs.values() if run.unmeasured_judge), None),
         too_few=lambda tau, level: None,
