@@ -69,7 +69,7 @@ def write(
     texts, writing = [list[int]() for _ in ids], list(range(len(ids)))
     for left in range(most, 0, -stretch):
         config = GenerationConfig(
-            max_new_tokens=min(stretch, left), do_sample=False, eos_token_id=list(stops), pad_token_id=pad
+            max_new_tokens=min(stretch, left), do_sample=False, eos_token_id=list(stops) or None, pad_token_id=pad
         )
         output = network.generate(
             input_ids=ids,
