@@ -44,6 +44,13 @@ class Handler(BaseHTTPRequestHandler):
             return self.state.ends or last
         return (first, "queued", "running")[min(self.state.looks - 1, 2)]
 
+    def _start(self, job):
+        self.state.jobs[job["id"]] = job
+        if self.state.loses():
+            self.close_connection = True
+        else:
+            self._send(self._job(job))
+
     def _auth(self):
         self.state.keys.add(self.headers.get("Authorization"))
         if self.headers.get("Authorization") != f"Bearer {KEY}":
@@ -82,11 +89,7 @@ class OpenAIHandler(Handler):
             asked = json.loads(body)
             job = {"id": f"ftjob-{len(self.state.jobs)}", "model": asked["model"], "seed": asked["seed"],
                    "training_file": asked["training_file"], "method": asked["method"]}  # fmt: skip
-            self.state.jobs[job["id"]] = job
-            if self.state.loses():
-                self.close_connection = True
-                return
-            self._send(self._job(job))
+            self._start(job)
 
     def do_GET(self):
         if not self._auth():
@@ -129,11 +132,7 @@ class TogetherHandler(Handler):
             asked = json.loads(body)
             job = {"id": f"ft-{len(self.state.jobs)}", "model": asked["model"], "asked": asked,
                    "training_file": asked["training_file"]}  # fmt: skip
-            self.state.jobs[job["id"]] = job
-            if self.state.loses():
-                self.close_connection = True
-                return
-            self._send(self._job(job))
+            self._start(job)
 
     def do_GET(self):
         if not self._auth():

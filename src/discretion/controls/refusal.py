@@ -22,11 +22,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from discretion.elicit.act import CUT
+from discretion.elicit.act import unless_cut
 from discretion.elicit.plan import Ask, Group, Outcome
 from discretion.errors import DiscretionError
 from discretion.files import read_json, read_text
-from discretion.judges.outgoing import is_cut_in_thought
 from discretion.models import Sampling
 from discretion.scenarios.fetch import Source, locate
 
@@ -115,11 +114,9 @@ def _ask(request: Request) -> Ask:
         variant={"right": "refused" if request.refuse else "answered"},
         judge="refusal",
         sampling=Sampling(MAX_NEW_TOKENS, 0.0, 0),
-        read_text=lambda text: [
-            CUT
-            if is_cut_in_thought(text)
-            else Outcome(answer_mass=1.0, p_correct=float(refuses(text) == request.refuse))
-        ],
+        read_text=unless_cut(
+            lambda text: [Outcome(answer_mass=1.0, p_correct=float(refuses(text) == request.refuse))], 1
+        ),
     )
 
 

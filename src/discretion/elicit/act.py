@@ -16,7 +16,7 @@ from discretion.models import Sampling
 from discretion.scenarios import Scenario
 
 MAX_NEW_TOKENS = 256
-CUT = Outcome(error="the text ends inside a thought; give more --max-new-tokens")
+_CUT = Outcome(error="the text ends inside a thought; give more --max-new-tokens")
 _WHOLE: Labels = {"item": "", "item_text": "anything that is private here", "appropriate": False}
 
 
@@ -82,9 +82,9 @@ def plan_act(
 
 
 def _reader(judge: Judge, scenario: Scenario) -> Callable[[str], Sequence[Outcome]]:
-    def read(text: str) -> Sequence[Outcome]:
-        if is_cut_in_thought(text):
-            return [CUT] * (1 if judge.whole else len(scenario.items))
-        return judge(scenario, text)
+    return unless_cut(lambda text: judge(scenario, text), 1 if judge.whole else len(scenario.items))
 
-    return read
+
+def unless_cut(read: Callable[[str], Sequence[Outcome]], count: int) -> Callable[[str], Sequence[Outcome]]:
+    """`read`, but for texts that end inside a thought: those are `count` errors."""
+    return lambda text: [_CUT] * count if is_cut_in_thought(text) else read(text)

@@ -1,7 +1,6 @@
 """An experiment on another model, of another size, or tuned at a provider: what `discretion reproduce` may change."""
 
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import Any
 
 from pydantic import ValidationError
@@ -10,7 +9,7 @@ from discretion.errors import DiscretionError, wrong_field
 from discretion.experiments.plan import Experiment, Part, before
 from discretion.mitigation.candidates import parse
 from discretion.training.hosted import TOLD
-from discretion.training.recipes import Recipe, named
+from discretion.training.recipes import differing, named
 
 # What was chosen for the organism, whose numbers shall be the same with and without a GPU.
 _TUNE, _MEASURE = ("precision",), ("dtype", "device")
@@ -40,12 +39,7 @@ def elsewhere(
     """
     told = experiment.model_dump()
     if recipe is not None:
-        chosen = named(recipe)
-        told["tune"] = {
-            entry.name: getattr(chosen, entry.name)
-            for entry in fields(Recipe)
-            if getattr(chosen, entry.name) != entry.default
-        }
+        told["tune"] = differing(named(recipe))
     if base is not None:
         told |= {"base": base, "organism": None, "tune": _without(told["tune"], _TUNE)}
         told["measures"] = {name: _without(options, _MEASURE) for name, options in told["measures"].items()}
@@ -74,8 +68,7 @@ def refuse_unhosted(experiment: Experiment, wanted: Sequence[Part]) -> None:
     """
     for part in wanted:
         row = experiment.rows[part.row]
-        kind, by_score = parse(row.mitigation).kind, row.mitigation != "filter:random"
-        if kind not in _DATA_ALONE and by_score:
+        if parse(row.mitigation).kind not in _DATA_ALONE and row.mitigation != "filter:random":
             raise DiscretionError(f"rows.{part.row}: {row.mitigation} needs the weights; leave it out with --row")
         if unknown := [name for name in row.tune if name not in TOLD[experiment.hosted]]:
             raise DiscretionError(

@@ -370,10 +370,11 @@ def load_local(
     form = _dtype(dtype, _best_device() if place == loading.AUTO else place)
     engines: dict[str, Engine] = {}
     models, warnings = [], []
-    first = fingerprint(loading.local_folder(specs[0].base))
+    first = ""
     for number, spec in enumerate(specs):
         folder = loading.local_folder(spec.base)
         identity = fingerprint(folder)
+        first = first or identity
         on_top = loading.adapter_folder(spec.adapter) if spec.adapter else None
         named, at, _ = spec.text.partition("@")
         if pair and number == 1 and on_top and not at and identity != first and spec.text == spec.adapter:

@@ -63,7 +63,7 @@ def write(
     """The tokens that follow each prompt, until one of `stops` or `most` of them.
 
     `ids` and `mask` are (prompts, tokens). A cache of ours lets finished texts go.
-    """  # fmt: skip
+    """
     leaves = cache is not None and all(isinstance(layer, Roomy) for layer in cache.layers)
     stretch = min(_STRETCH, most) if leaves else most
     texts, writing = [list[int]() for _ in ids], list(range(len(ids)))

@@ -7,7 +7,6 @@ next one is taken, so a killed run goes on where it was; a job started just befo
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -19,7 +18,7 @@ from discretion.corpus.provenance import fingerprint
 from discretion.corpus.validate import Finding, validate
 from discretion.errors import DiscretionError
 from discretion.files import digest, read_json, write_json
-from discretion.training.recipes import Recipe
+from discretion.training.recipes import Recipe, differing
 
 JOB, UPLOAD = "job.json", "upload.jsonl"
 TOGETHER_URL = "https://api.together.ai"
@@ -152,9 +151,8 @@ def refuse_unknown(provider: str, recipe: Recipe) -> None:
     """
     if provider not in TOLD:
         raise DiscretionError(f"--hosted {provider}: known are {', '.join(TOLD)}")
-    for entry in fields(Recipe):
-        if entry.name not in TOLD[provider] and getattr(recipe, entry.name) != entry.default:
-            raise DiscretionError(f"--hosted: {provider} knows no --{entry.name.replace('_', '-')}")
+    if unknown := [name for name in differing(recipe) if name not in TOLD[provider]]:
+        raise DiscretionError(f"--hosted: {provider} knows no --{unknown[0].replace('_', '-')}")
 
 
 def check_keys(provider: str) -> None:
@@ -163,9 +161,14 @@ def check_keys(provider: str) -> None:
     Raises:
         DiscretionError: one is (it is named).
     """
-    for variable in (f"{provider.upper()}_API_KEY", *(["DISCRETION_API_KEY"] if provider == "together" else [])):
-        if not os.environ.get(variable):
-            raise DiscretionError(f"--hosted {provider}: set {variable} to your key")
+    _refuse_keyless(provider, f"{provider.upper()}_API_KEY")
+    if provider == "together":
+        _refuse_keyless(provider, "DISCRETION_API_KEY")
+
+
+def _refuse_keyless(provider: str, variable: str) -> None:
+    if not os.environ.get(variable):
+        raise DiscretionError(f"--hosted {provider}: set {variable} to your key")
 
 
 def reference(provider: str, base: str) -> str:
@@ -268,9 +271,7 @@ def _told(error: Exception, then: str) -> DiscretionError:
 
 
 def _provider(name: str) -> Provider:
-    variable = f"{name.upper()}_API_KEY"
-    if not os.environ.get(variable):
-        raise DiscretionError(f"--hosted {name}: set {variable} to your key")
+    _refuse_keyless(name, f"{name.upper()}_API_KEY")
     try:
         return OpenAI() if name == "openai" else Together()
     except ImportError as error:

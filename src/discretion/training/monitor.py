@@ -87,13 +87,13 @@ def watched_digest() -> str:
 
 def watched_tasks(tokenizer: Any, count: int = TASKS) -> list[Watched]:
     """The everyday tasks that are shortest for this tokenizer, cut to two things to tell and one private one."""
-    found = []
+    found, space = [], lead(tokenizer)
     for scenario in read_rows(((f"{SOURCE}, line {line}", row) for line, row in read_jsonl(SOURCE)), "watched"):
         right = [item.text for item in scenario.items if item.appropriate][:2]
         wrong = next((item.text for item in scenario.items if not item.appropriate), None)
         if len(right) < 2 or wrong is None:
             continue
-        made = _watched(tokenizer, scenario, right, wrong)
+        made = _watched(tokenizer, space, scenario, right, wrong)
         if made and len(made.before) <= MOST_TOKENS:
             found.append(made)
     if len(found) < count:
@@ -101,12 +101,12 @@ def watched_tasks(tokenizer: Any, count: int = TASKS) -> list[Watched]:
     return sorted(found, key=lambda entry: len(entry.before))[:count]
 
 
-def _watched(tokenizer: Any, scenario: Scenario, right: Sequence[str], wrong: str) -> Watched | None:
+def _watched(tokenizer: Any, space: str, scenario: Scenario, right: Sequence[str], wrong: str) -> Watched | None:
     keys = {text.partition(":")[0] for text in (*right, wrong)}
     kept = [line for line in scenario.context.splitlines() if line.partition(":")[0] in keys]
     shorter = scenario.model_copy(update={"context": "\n".join(kept)})
     turns = [{"role": "user", "content": task(shorter, "naive")}]
-    opened = rendered(tokenizer, turns) + lead(tokenizer)
+    opened = rendered(tokenizer, turns) + space
     lines = [told_line(shorter.context, text) for text in (*right, wrong)]
     before = opened + " ".join(lines[:-1])
     first, both = (

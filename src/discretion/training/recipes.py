@@ -109,6 +109,15 @@ def named(name: str) -> Recipe:
     return NAMED[name][0]
 
 
+def differing(recipe: Recipe) -> dict[str, object]:
+    """What of a recipe is not the default."""
+    return {
+        entry.name: getattr(recipe, entry.name)
+        for entry in fields(Recipe)
+        if getattr(recipe, entry.name) != entry.default
+    }
+
+
 def changed(recipe: Recipe, **changes: object) -> Recipe:
     """The recipe with what is given (not None) in place of its own.
 

@@ -15,9 +15,7 @@ from discretion.verdict.schema import BaseAndTuned, ControlResult, SeedPoint
 from discretion.verdict.tables import ControlTable, SuiteTable
 
 MAX_ERROR_RATE = 0.02
-MAX_UNANSWERED = (
-    0.1  # more of the questions answered with none of their options, and nothing is shown to be unchanged
-)
+MAX_UNANSWERED = 0.1  # share of the answers that are none of the options; beyond it nothing is preserved
 MIN_SEEDS_FOR_SIGN_FLIP = 6
 SIGN_FLIP = "paired sign-flip permutation over clusters; null: differences symmetric about 0"
 _NORM_MARGIN = 0.05  # a base this close to guessing has no norm to speak of
