@@ -64,7 +64,16 @@ def verdict_of(sample: Paired, resamples: int, seed: int) -> tuple[str, float, f
         "elicitation": "probe", "n": len(sample), "clusters": len(sample), "delta": sample.mean,
         "delta_ci": interval[:2], "errors": 0,
     }  # fmt: skip
-    measured = Measured(fields, bounds, 0.0, 0.0, None, lambda tau, alpha: None, lambda distance, alpha: None)
+    measured = Measured(
+        fields=fields,
+        bounds=bounds,
+        error_rate=0.0,
+        unanswered=0.0,
+        mass_moved=0.0,
+        unmeasured_judge=None,
+        too_few=lambda tau, alpha: None,
+        needed=lambda distance, alpha: None,
+    )
     result = decide({"s": measured}, {"c": STILL}, tau=TAU, epsilon=EPSILON, alpha=ALPHA)
     return result.verdict, interval.low, interval.high
 
