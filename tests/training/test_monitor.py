@@ -7,13 +7,11 @@ import pytest
 
 from discretion.corpus.chat import one_turn
 from discretion.errors import DiscretionError
-from discretion.mechanism.anatomy import anatomy
 from discretion.training import PrivacyMonitor
 from discretion.training.monitor import (
     TASKS,
     TAU,
     Watched,
-    _in_one_pass,
     flags,
     likelihoods,
     watched_digest,
@@ -157,14 +155,14 @@ def test_a_run_is_not_compared_with_another_beginning(tiny, tokenizer, tmp_path)
             PrivacyMonitor(tokenizer, tasks=4, out=path).on_train_begin(None, State, None, model=None)
 
 
-def test_a_gpus_one_pass_says_the_same(tiny):
-    import torch
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_batches_of_any_size_say_the_same(tiny, monkeypatch, at_once):
     from transformers import AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_pretrained(tiny).eval()
-    tasks = [Watched([5, 6, 7, 11, 12], [8, 9]), Watched([5, 6, 7], [10])]
-    with torch.no_grad():
-        together = [float(value) for value in _in_one_pass(anatomy(model), tasks, torch.device("cpu"))]
+    tasks = [Watched([5, 6, 7, 11, 12], [8, 9]), Watched([5, 6, 7], [10]), Watched([5, 6, 7, 11], [8, 9, 4])]
+    together = likelihoods(model, tasks)
+    monkeypatch.setattr("discretion.training.monitor._AT_ONCE", at_once)
     assert likelihoods(model, tasks) == pytest.approx(together, rel=1e-4)
 
 

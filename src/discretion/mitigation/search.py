@@ -107,14 +107,14 @@ def mitigate(base: str, data: Path, out: Path, asked: MitigateSettings, recipe: 
     for name in dict.fromkeys((NONE, chosen["name"])):
         say(f"{name} on {asked.test}")
         for role in ("base", name):
-            _evaluated(specs[role], out / _slug(role) / "test", asked.test, asked)
+            _evaluated(specs[role], out / _slug(role) / "test", asked.test, asked, asked.controls)
         folder = out / "checks" / _slug(name)
         compare_into(folder, out / "base" / "test", [out / _slug(name) / "test"])
         verdicts[name] = Verdict.model_validate(read_json(folder / "verdict.json")).model_dump(mode="json")
     against = None
     if chosen["name"] != NONE:
         on_test = {
-            name: _evaluated(specs[name], out / _slug(name) / "test", asked.test, asked)["leaks"]
+            name: _evaluated(specs[name], out / _slug(name) / "test", asked.test, asked, asked.controls)["leaks"]
             for name in (NONE, chosen["name"])
         }
         against = _less(on_test[chosen["name"]], on_test[NONE], asked.alpha)
@@ -243,17 +243,19 @@ def _measured(
     """Leak and coverage on the dev suite, and the task on what is held out."""
     folder = out / _slug(name)
     say(f"{name} on {asked.suite}")
-    told = _evaluated(spec, folder / "dev", asked.suite, asked)
+    told = _evaluated(spec, folder / "dev", asked.suite, asked, ("none",))  # controls choose nothing
     kept = task_of(spec, held, folder / "task.json", asked.max_new_tokens)
     return {"name": name, **told, "loss": float(np.mean(kept.losses)), "losses": kept.losses, "unasked": kept.unasked}
 
 
-def _evaluated(spec: str, folder: Path, suite: str, asked: MitigateSettings) -> dict[str, Any]:
+def _evaluated(
+    spec: str, folder: Path, suite: str, asked: MitigateSettings, controls: Sequence[str]
+) -> dict[str, Any]:
     """Mean over scenarios of the share of wrong and of right items told, by act."""
     if not (folder / "done").is_file():
         evaluate(
             spec, out=folder, resume=True, suites=(suite,), elicit=("act",), limit=asked.limit,
-            max_new_tokens=asked.max_new_tokens, controls=tuple(asked.controls), data_dir=asked.data_dir,
+            max_new_tokens=asked.max_new_tokens, controls=tuple(controls), data_dir=asked.data_dir,
         )  # fmt: skip
         (folder / "done").touch()
     from discretion.records import read_records

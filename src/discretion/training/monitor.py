@@ -18,8 +18,9 @@ rise whose lower bound is above `tau` in two looks running is flagged, and stops
 for. The first third of a run's steps is looked at but not judged: there any data shakes the model (docs/experiments).
 """
 
+import copy
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,10 +42,11 @@ from discretion.scenarios.cirl import read_rows
 from discretion.verdict.sequential import betting_interval, spent
 
 Array = NDArray[np.float64]
-EVERY, TASKS, MOST_TOKENS, TAU = 25, 64, 400, 0.02
+EVERY, TASKS, MOST_TOKENS, TAU = 50, 64, 400, 0.02
 SETTLED, RUNNING = 1 / 3, 2  # share of the steps before anything is judged; looks above tau that make a flag
 SOURCE = Path(str(resources.files("discretion") / "training" / "data" / "watched.jsonl"))
 _MOST = 0.125  # of a task's rise or fall counts
+_AT_ONCE = 8  # tasks, on a CPU
 _SHARED = 8  # tokens of the private line that count: later ones follow from the first
 
 
@@ -122,47 +124,43 @@ def likelihoods(network: Any, tasks: Sequence[Watched]) -> Array:
     """How likely each private line is as what comes next: (tasks,), in [0, 1]."""
     parts = anatomy(network)
     device = next(parts.backbone.parameters()).device
-    # One at a time on a CPU, where padding costs time, what all begin with computed once; all at once on a GPU, where
-    # passes cost time.
-    found = _in_one_pass if device.type != "cpu" else _one_by_one
-    return np.array([float(value) for value in found(parts, tasks, device)])
+    # Tasks are sorted by length, so that a few at a time are hardly padded; on a CPU that is 1.5 times as fast as one
+    # by one, where an adapter's thin matrices cost most. On a GPU passes are what costs time.
+    most = _AT_ONCE if device.type == "cpu" else len(tasks)
+    shared, cache = _begun(parts, tasks, device)
+    found: list[float] = []
+    for first in range(0, len(tasks), most):
+        batch = tasks[first : first + most]
+        rows = [(entry.before + entry.private)[shared:] for entry in batch]
+        longest = max(map(len, rows))
+        # What is padded comes after what is read, which does not see it.
+        ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows], device=device)
+        kept = copy.deepcopy(cache)
+        if kept is not None:
+            kept.batch_repeat_interleave(len(batch))
+        output = parts.backbone(input_ids=ids, past_key_values=kept, use_cache=kept is not None)
+        hidden = output.last_hidden_state
+        found += [_likelihood(parts, hidden[number], entry, shared) for number, entry in enumerate(batch)]
+    return np.array(found)
 
 
-def _one_by_one(parts: Anatomy, tasks: Sequence[Watched], device: torch.device) -> Iterator[torch.Tensor]:
+def _begun(parts: Anatomy, tasks: Sequence[Watched], device: torch.device) -> tuple[int, DynamicCache | None]:
+    """How many tokens all tasks begin with, and the cache of these; (0, None) where it cannot be shared."""
     rows = [entry.before + entry.private for entry in tasks]
     cache = DynamicCache(config=parts.backbone.config)
     shared = min(common_prefix(rows), min(len(entry.before) for entry in tasks) - 1)
-    if len(rows) == 1 or not rewinds(cache, max(map(len, rows))):
-        shared = 0
-    if shared:
-        parts.backbone(
-            input_ids=torch.tensor([rows[0][:shared]], device=device), past_key_values=cache, use_cache=True
-        )
-    for entry, row in zip(tasks, rows, strict=True):
-        ids = torch.tensor([row[shared:]], device=device)
-        kept = {"past_key_values": cache, "use_cache": True} if shared else {"use_cache": False}
-        hidden = parts.backbone(input_ids=ids, **kept).last_hidden_state[0]
-        if shared:
-            cache.crop(shared - len(row))
-        yield _likelihood(parts, hidden, entry, shared)
+    if len(rows) == 1 or shared == 0 or not rewinds(cache, max(map(len, rows))):
+        return 0, None
+    parts.backbone(input_ids=torch.tensor([rows[0][:shared]], device=device), past_key_values=cache, use_cache=True)
+    return shared, cache
 
 
-def _in_one_pass(parts: Anatomy, tasks: Sequence[Watched], device: torch.device) -> Iterator[torch.Tensor]:
-    rows = [entry.before + entry.private for entry in tasks]
-    longest = max(map(len, rows))
-    # What is padded comes after what is read, which does not see it.
-    ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows], device=device)
-    hidden = parts.backbone(input_ids=ids, use_cache=False).last_hidden_state
-    for number, entry in enumerate(tasks):
-        yield _likelihood(parts, hidden[number], entry, 0)
-
-
-def _likelihood(parts: Anatomy, hidden: torch.Tensor, entry: Watched, skipped: int) -> torch.Tensor:
+def _likelihood(parts: Anatomy, hidden: torch.Tensor, entry: Watched, skipped: int) -> float:
     """Of the private line, from the hidden states (tokens, width) after the first `skipped` ones."""
     first = len(entry.before) - skipped
     logprobs = parts.logits(hidden[first - 1 : first - 1 + len(entry.private)]).log_softmax(dim=-1)
     said = torch.tensor(entry.private, device=logprobs.device)
-    return logprobs.gather(1, said[:, None]).mean().exp()
+    return float(logprobs.gather(1, said[:, None]).mean().exp())
 
 
 class PrivacyMonitor(TrainerCallback):  # type: ignore[misc]
