@@ -81,7 +81,6 @@ def _pass(network: Any, parts: Anatomy, batch: Sequence[_Sample], device: torch.
     rows = [sample.rest for sample in batch]
     start, longest = batch[0].start, max(map(len, rows))
     ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows], device=device)
-    mask = torch.tensor([[1] * (start + len(row)) + [0] * (longest - len(row)) for row in rows], device=device)
     weights = torch.zeros(len(batch), 2, longest, device=device)
     for number, sample in enumerate(batch):
         first, many = len(sample.tokens.prompt) - start, len(sample.tokens.response)
@@ -93,10 +92,9 @@ def _pass(network: Any, parts: Anatomy, batch: Sequence[_Sample], device: torch.
         seen[number] = torch.bmm(weights, hidden.float()).cpu()
 
     cache = _prefix(network, parts, batch, device) if start else None
+    # What is padded comes after all that is read, which does not see it: no mask, which attention would be slower with.
     with watched(parts.blocks, see):
-        output = parts.backbone(
-            input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=cache is not None
-        ).last_hidden_state
+        output = parts.backbone(input_ids=ids, past_key_values=cache, use_cache=cache is not None).last_hidden_state
     residual = torch.stack(seen, dim=2)
     if not bool(residual.isfinite().all()):
         raise DiscretionError("the residual stream holds NaN or infinity; the weights are damaged or overflow")
