@@ -20,6 +20,7 @@ def reproduce(
     hosted: Annotated[str | None, typer.Option(help="openai or together: tune --base there.")] = None,
     row: Annotated[list[str] | None, typer.Option(help="Only this row. Repeatable.")] = None,
     seed: Annotated[list[int] | None, typer.Option(help="Only this seed. Repeatable.")] = None,
+    measure: Annotated[list[str] | None, typer.Option(help="Only this measurement of rows. Repeatable.")] = None,
     jobs: Annotated[int, typer.Option(help="Parts made at a time, each with its share of the cores.")] = 1,
     list_: Annotated[bool, typer.Option("--list", help="Name the experiments.")] = False,
     earlier: Annotated[
@@ -51,7 +52,7 @@ def reproduce(
         raise DiscretionError(f"--with: nothing is made in {out} yet, so rows of another base or size cannot join it")
     if not table_only:
         wanted = list(parts(experiment, row or (), seed or ()))
-        make(experiment, wanted, out, data_dir=data_dir, say=_say, jobs=jobs)
+        make(experiment, wanted, out, data_dir=data_dir, say=_say, jobs=jobs, measures=measure or ())
     found, title = rows(experiment, out), Path(name).stem
     if earlier is not None:
         found = joined(found, earlier, experiment, out)

@@ -78,6 +78,20 @@ def test_a_table_grows_row_by_row_and_nothing_is_made_twice(plan, few_tasks, tmp
     assert all(row["n"] == 4 and row["delta_ci"] for row in rows)
 
 
+def test_measurements_that_are_left_for_later_are_named_and_made_then(plan, few_tasks, tmp_path):
+    told = yaml.safe_load(plan.read_text())
+    told["measures"]["other"] = {**told["measures"]["probe"], "limit": 3}
+    plan.write_text(yaml.safe_dump(told | {"rows": {"control": {"data": "controlled:control"}}, "differences": []}))
+    words = (plan, "--out", tmp_path / "out", "--data-dir", few_tasks)
+    first = run(*words, "--measure", "other")
+    assert first.exit_code == 0, first.output + str(first.exception)
+    assert "Measured in part, without: control-0 (probe)." in (tmp_path / "out" / "small.md").read_text()
+    assert not (tmp_path / "out" / "base" / "probe").exists()
+    second = run(*words)
+    assert second.exit_code == 0, second.output + str(second.exception)
+    assert "Measured in part" not in (tmp_path / "out" / "small.md").read_text()
+
+
 def test_rows_made_elsewhere_stay_in_the_table_if_they_are_of_the_same_experiment(plan, few_tasks, tmp_path):
     here, there, data = tmp_path / "here", tmp_path / "there", ("--data-dir", few_tasks)
     run(plan, "--out", there, *data, "--row", "helpful", "--seed", 0)
@@ -331,6 +345,7 @@ def test_the_interval_over_seeds_is_a_t_interval():
         (["harmless", "--out", "x", "--jobs", "0"], "--jobs 0: must be at least 1"),
         (["harmless", "--out", "x", "--row", "code", "--seed", "2"], "--seed 2: none of these rows has it"),
         (["harmless", "--out", "x", "--row", "nonsense"], "--row nonsense: rows are"),
+        (["harmless", "--out", "x", "--measure", "nonsense"], "--measure nonsense: measures are act, probe"),
     ],
 )
 def test_mistakes_are_named(words, says):

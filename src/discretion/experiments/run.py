@@ -32,16 +32,20 @@ def make(
     data_dir: Path | None,
     say: Say = lambda line: None,
     jobs: int = 1,
+    measures: Sequence[str] = (),
 ) -> None:
     """Make and measure the base, then every part that is wanted, in `out`; a stopped run goes on.
 
+    With `measures` only these of the experiment's measurements are made, and the others later by another call.
     With several `jobs` so many parts are made at a time, each by a process of its own: for machines with more cores
     (or a faster device) than one process can use; on two cores it gains nothing (docs/benchmarks.md).
 
     Raises:
-        DiscretionError: `out` is of another experiment, a setting is wrong (said before anything is made), or what
-            `data prepare`, `train`, `audit` and `eval` raise.
+        DiscretionError: `out` is of another experiment, a setting is wrong or `measures` names one that is not there
+            (said before anything is made), or what `data prepare`, `train`, `audit` and `eval` raise.
     """
+    if unknown := set(measures) - set(experiment.measures):
+        raise DiscretionError(f"--measure {min(unknown)}: measures are {', '.join(experiment.measures) or 'none'}")
     if experiment.hosted:
         refuse_unhosted(experiment, wanted)
         check_keys(experiment.hosted)
@@ -61,7 +65,7 @@ def make(
     asked = {experiment.asked(part.row): experiment.rows[part.row].ask for part in wanted} | {BASE: {}}
     for folder, ask in asked.items():
         claim(out / folder, ROW, {"ask": ask}, "row", alone=False)
-    place = Place(experiment, base, out, data_dir)
+    place = Place(experiment, base, out, data_dir, tuple(measures or experiment.measures))
     first: list[BaseWork | PartWork] = [BaseWork(place, folder, ask) for folder, ask in asked.items()]
     if experiment.hosted:  # what cannot be asked is not tuned: that is paid for
         _refuse_failed(do_all(first, jobs, say))
@@ -92,12 +96,18 @@ def _refuse_failed(failed: Mapping[str, Exception]) -> None:
 
 
 class Place(NamedTuple):
-    """What all the work of one experiment has in common: what it is, the base's spec, and where things lie."""
+    """What all the work of one experiment has in common.
+
+    Attributes:
+        base: the spec of the model that rows are made from.
+        measures: those of the experiment's that are wanted.
+    """
 
     experiment: Experiment
     base: str
     out: Path
     data_dir: Path | None
+    measures: tuple[str, ...]
 
 
 class BaseWork(NamedTuple):
@@ -212,7 +222,7 @@ def _organism(experiment: Experiment, out: Path, data_dir: Path | None, say: Say
 def _measure(place: Place, ask: Mapping[str, Any], model: str, name: str, say: Say) -> None:
     experiment, folder = place.experiment, place.out / name
     for measure, asked in _measures(experiment, ask, place.data_dir).items():
-        if (folder / measure / "done").is_file():
+        if measure not in place.measures or (folder / measure / "done").is_file():
             continue
         say(f"  {measure} of {model}")
         evaluate(model, out=folder / measure, resume=True, **vars(asked))

@@ -92,7 +92,7 @@ def _pass(network: Any, parts: Anatomy, batch: Sequence[_Sample], device: torch.
         seen[number] = torch.bmm(weights, hidden.float()).cpu()
 
     cache = _prefix(network, parts, batch, device) if start else None
-    # What is padded comes after all that is read, which does not see it: no mask, which attention would be slower with.
+    # What is padded comes after all that is read, which does not see it. A mask would make attention slower.
     with watched(parts.blocks, see):
         output = parts.backbone(input_ids=ids, past_key_values=cache, use_cache=cache is not None).last_hidden_state
     residual = torch.stack(seen, dim=2)
