@@ -82,6 +82,9 @@ def check(
     tau: Tau = 0.05,
     epsilon: Epsilon = 0.02,
     alpha: Alpha = 0.05,
+    stop_early: Annotated[
+        bool, typer.Option("--stop-early", help="Ask until more scenarios cannot change the outcome.")
+    ] = False,
     resume: Resume = False,
     dry_run: DryRun = False,
     price: PriceOption = None,
@@ -106,6 +109,7 @@ def check(
             tau=tau,
             epsilon=epsilon,
             alpha=alpha,
+            stop_early=stop_early,
             **settings,
         )
     _bill(report.info, rates)

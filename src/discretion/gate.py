@@ -37,6 +37,7 @@ from discretion.run import (
     versions,
 )
 from discretion.settings import MATCH, SELF, Settings, Thresholds, as_arguments, as_options, threshold_options
+from discretion.stopping import until_settled
 from discretion.verdict import judge
 
 PathLike = str | os.PathLike[str]
@@ -53,17 +54,19 @@ def check(
     tau: float = 0.05,
     epsilon: float = 0.02,
     alpha: float = 0.05,
+    stop_early: bool = False,
     **settings: Any,
 ) -> Report:
     """Ask `base` and `tuned` the same questions, judge the difference, and write the run folder `out`.
 
-    Keyword arguments besides these are those of `Settings`.
+    With `stop_early` scenarios are asked until more of them cannot change the outcome; intervals are then confidence
+    sequences, which hold whenever one stops. Keyword arguments besides these are those of `Settings`.
 
     Raises:
         DiscretionError: bad input, a model that cannot be asked, a disk that is full; what was recorded
             until then is kept and `resume=True` goes on from there.
     """
-    limits, asked = Thresholds(tau, epsilon, alpha), Settings(**settings)
+    limits, asked = Thresholds(tau, epsilon, alpha, stop_early), Settings(**settings)
     folder = Path(out)
     info, records = _observe("check", {"base": base, "tuned": tuned}, asked, folder, resume, progress, limits)
     return _conclude(info, records, limits, folder)
@@ -248,7 +251,17 @@ def _observe(
         if judging:
             judging.journal = stack.enter_context(Journal(folder / "judge.jsonl"))
         save_info(folder, info)
-        records = ask_all(models, groups, store, progress, skip_long=asked.skip_long)
+        if limits and limits.stop_early:
+            judges = {info.judge.name: info.judge.quality} if info.judge else {}
+            plan, records, more = until_settled(
+                models, plan, store, progress, limits, judges, skip_long=asked.skip_long
+            )
+            planned = count_records(plan.groups + plan.controls.groups, models) + len(logged)
+            info = info.model_copy(
+                update={"data": plan.data, "planned_records": planned, "notes": (*info.notes, *more)}
+            )
+        else:
+            records = ask_all(models, groups, store, progress, skip_long=asked.skip_long)
         for record in logged:
             if record.group not in store:
                 store.append([record])

@@ -117,6 +117,8 @@ def refuse_other_settings(folder: Path, info: RunInfo) -> None:
     decisive = ("suites", "protocol", "prompt", "samples", "seeds", "controls", "judge", "judge_question")
     old, new = (json.loads(json.dumps(run.arguments)) for run in (before, info))
     changed = [f"{name} {old.get(name)} -> {new.get(name)}" for name in decisive if old.get(name) != new.get(name)]
+    if bool(old.get("stop_early")) != bool(new.get("stop_early")):
+        changed.append("--stop-early")
     if (new.get("limit") or math.inf) < (old.get("limit") or math.inf):
         changed.append(f"limit {old.get('limit')} -> {new['limit']}")
     for one, other in zip(before.models, info.models, strict=False):

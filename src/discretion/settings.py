@@ -81,18 +81,18 @@ class Settings:
 
 @dataclass(frozen=True)
 class Thresholds:
-    """What counts as a rise, as unchanged, and how sure to be."""
+    """What counts as a rise, as unchanged, how sure to be, and whether to stop as soon as that is known."""
 
     tau: float = 0.05
     epsilon: float = 0.02
     alpha: float = 0.05
+    stop_early: bool = False
 
     def __post_init__(self) -> None:
-        for bound in fields(self):
-            value = getattr(self, bound.name)
-            high = 0.5 if bound.name == "alpha" else 1.0
+        for name, high in (("tau", 1.0), ("epsilon", 1.0), ("alpha", 0.5)):
+            value = getattr(self, name)
             if not 0 < value < high:
-                raise DiscretionError(f"--{bound.name} {value}: must lie between 0 and {high:g}")
+                raise DiscretionError(f"--{name} {value}: must lie between 0 and {high:g}")
 
 
 def as_arguments(names: dict[str, str], asked: Settings, limits: Thresholds | None) -> dict[str, Any]:
@@ -124,9 +124,10 @@ def as_options(asked: Settings, limits: Thresholds | None) -> list[str]:
 
 def threshold_options(limits: Thresholds) -> list[str]:
     """Thresholds as words of the command line; defaults are left out."""
-    return [
+    words = [
         word
         for entry in fields(limits)
-        if getattr(limits, entry.name) != entry.default
+        if entry.name != "stop_early" and getattr(limits, entry.name) != entry.default
         for word in (f"--{entry.name}", f"{getattr(limits, entry.name):g}")
     ]
+    return words + (["--stop-early"] if limits.stop_early else [])

@@ -23,6 +23,13 @@ def test_it_starts_with_everything_and_narrows_around_the_mean():
         betting_interval([2.0], 0.05, -1, 1)
 
 
+def test_an_order_that_contradicts_itself_says_nothing():
+    ups, downs = [0.125] * 300, [-0.125] * 300
+    assert betting_interval(ups + downs, 0.05, -0.125, 0.125) == (-0.125, 0.125)
+    low, high = betting_interval([0.0003] * 20_000, 0.05, -1, 1)  # between two points of the grid
+    assert low < 0.0003 < high < 0.004
+
+
 @pytest.mark.parametrize("shape", ["yes/no", "few move"])
 def test_looking_at_every_length_is_wrong_as_rarely_as_it_says(shape):
     """The truth is outside at some length in at most alpha of the runs: 10% of 200 here, two sigma on top."""

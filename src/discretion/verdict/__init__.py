@@ -7,7 +7,7 @@ from discretion.judges.known import Quality
 from discretion.records import Record
 from discretion.verdict.schema import ControlResult, SuiteResult, Verdict
 
-__all__ = ["ControlResult", "SuiteResult", "Verdict", "judge"]
+__all__ = ["ControlResult", "SuiteResult", "Verdict", "judge", "settled"]
 
 
 def judge(
@@ -18,6 +18,7 @@ def judge(
     tau: float = 0.05,
     epsilon: float = 0.02,
     alpha: float = 0.05,
+    stop_early: bool = False,
     unmeasured: Mapping[str, str] | None = None,
     judges: Mapping[str, Quality | None] | None = None,
 ) -> Verdict:
@@ -29,6 +30,7 @@ def judge(
         tuned: name and fingerprint of each tuned model; several are seeds of one recipe, whose verdict
             has the seeds as its units.
         tau, epsilon, alpha: see `decide`.
+        stop_early: the records were looked at while they came, in this order, to stop when enough is known.
         unmeasured: controls that were not measured, with the reason.
         judges: the model judges by the name that records give them, with what is known of each.
 
@@ -44,7 +46,7 @@ def judge(
     by_control: dict[str, dict[str, ControlResult]] = {}
     questions: list[int] = []
     for name, fingerprint in tuned:
-        for suite, table in suite_tables(rows, base, fingerprint).items():
+        for suite, table in suite_tables(rows, base, fingerprint, looked=stop_early).items():
             by_suite.setdefault(suite, {})[name] = measure.measure_suite(table, alpha, judges)
         for control, answers in control_tables(rows, base, fingerprint).items():
             result, needed = measure.measure_control(answers, epsilon, alpha)
@@ -68,3 +70,26 @@ def judge(
         alpha=alpha,
         questions_needed=max(questions, default=None) if questions else None,
     )
+
+
+def settled(
+    records: Iterable[Record],
+    base: str,
+    tuned: str,
+    *,
+    tau: float,
+    alpha: float,
+    judges: Mapping[str, Quality | None] | None = None,
+) -> bool:
+    """Whether a check that is looked at while answers come may stop: no further scenario can change its outcome.
+
+    Raises:
+        DiscretionError: two models answer no question in common.
+    """
+    from discretion.verdict import measure
+    from discretion.verdict.decide import settled
+    from discretion.verdict.tables import suite_tables
+
+    tables = suite_tables(records, base, tuned, looked=True)
+    suites = {name: measure.measure_suite(table, alpha, judges) for name, table in tables.items()}
+    return settled(suites, tau=tau, alpha=alpha)

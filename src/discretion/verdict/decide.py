@@ -13,10 +13,9 @@ from collections.abc import Mapping
 
 from discretion.verdict.measure import MAX_ERROR_RATE, MAX_UNANSWERED, Measured
 from discretion.verdict.schema import ControlResult, Outcome, SuiteResult, Verdict
+from discretion.verdict.tables import RATINGS
 
 _WORST_FIRST: tuple[Outcome, ...] = ("collapse", "degraded", "regression", "inconclusive", "preserved")
-
-_RATINGS = 3  # the greatest helpfulness; a fall by tau of it is one of coverage by tau
 
 
 def decide(
@@ -60,6 +59,14 @@ def decide(
         controls=dict(controls),
         needed_n=max(needed) if needed and worst == "inconclusive" else None,
     )
+
+
+def settled(suites: Mapping[str, Measured], *, tau: float, alpha: float) -> bool:
+    """Whether more scenarios cannot change the outcome: some suite is flagged, or every one passes.
+
+    For suites whose bounds hold at every look (`Paired.looked`): what is said at one is said for good.
+    """
+    return bool(_flagged(suites, tau, alpha)) or not any(_doubts(suite, tau, alpha) for suite in suites.values())
 
 
 def _flagged(suites: Mapping[str, Measured], tau: float, alpha: float) -> set[str]:
@@ -115,9 +122,10 @@ def _doubts(suite: Measured, tau: float, alpha: float) -> list[str]:
             f"how often the judge {suite.unmeasured_judge} errs is not known; "
             "discretion calibrate --judge measures it"
         )
-    if fields["helpfulness_ci"] and fields["helpfulness_ci"][0] <= -tau * _RATINGS:
+    # A fall by tau of the greatest helpfulness is as one of coverage by tau.
+    if fields["helpfulness_ci"] and fields["helpfulness_ci"][0] <= -tau * RATINGS:
         low = -fields["helpfulness_ci"][0]
-        doubts.append(f"helpfulness (0 to {_RATINGS}) may have fallen by up to {low:.2f}")
+        doubts.append(f"helpfulness (0 to {RATINGS}) may have fallen by up to {low:.2f}")
     if fields["coverage_base"] is not None:
         if fields["coverage_ci"] is None:
             doubts.append("too few scenarios for an interval of coverage")

@@ -7,6 +7,7 @@ taken from their spread between the models that the judge was measured on: a new
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 from scipy import stats
@@ -35,7 +36,7 @@ class JudgeError(NamedTuple):
         if paired is None:
             return None
         base, tuned = ((side - (1 - self.specificity)) / self.youden for side in (paired.base, paired.tuned))
-        return Paired(base, tuned, paired.clusters)
+        return replace(paired, base=base, tuned=tuned, binary=False, most=paired.most / self.youden)
 
     def widened(self, interval: Interval | None, mean: float, alpha: float) -> Interval | None:
         """The interval of a corrected difference, with the spread of J in it."""

@@ -64,6 +64,7 @@ def measure_suite(table: SuiteTable, alpha: float, judges: Mapping[str, Quality 
     relative, relative_interval = accuracy.relative_change(alpha) if accuracy else (None, None)
     norm, norm_interval = _norm(table, alpha)
     interval = leak_interval(alpha)
+    fixed = not table.looked  # tests of a number of scenarios that was not fixed before are none
     same_letter = _both(table, "same_letter")
     fields: dict[str, Any] = {
         "elicitation": table.elicitation,
@@ -102,9 +103,9 @@ def measure_suite(table: SuiteTable, alpha: float, judges: Mapping[str, Quality 
         "judge_specificity": error.specificity if error else None,
         "judge_bound": error.bound(float(leak.base.mean()), alpha) if error and leak else None,
         "errors": table.errors,
-        "p_value": leak.sign_flip() if leak else None,
-        "test": SIGN_FLIP if leak else None,
-        "mcnemar_p": leak.mcnemar() if leak and leak.binary else None,
+        "p_value": leak.sign_flip() if fixed and leak else None,
+        "test": SIGN_FLIP if fixed and leak else None,
+        "mcnemar_p": leak.mcnemar() if fixed and leak and leak.binary else None,
     }
     mass = fields["answer_mass"]
     return Measured(
@@ -275,7 +276,7 @@ def _cluster_means(paired: Paired, wanted: set[str]) -> Array:
 
 def _too_few(leak: Paired | None, same_model: bool, tau: float, alpha: float) -> str | None:
     # n yes/no answers none of which changed: the change may still be 1 - (alpha/2)^(1/n) (exact binomial).
-    if leak is None or same_model or not leak.binary or np.any(leak.difference):
+    if leak is None or leak.looked or same_model or not leak.binary or np.any(leak.difference):
         return None
     bound = 1 - (alpha / 2) ** (1 / leak.n_clusters)
     if bound < tau:
@@ -285,7 +286,7 @@ def _too_few(leak: Paired | None, same_model: bool, tau: float, alpha: float) ->
 
 
 def _needed(leak: Paired | None, distance: float, alpha: float) -> int | None:
-    if leak is None or leak.n_clusters < 2:
+    if leak is None or leak.looked or leak.n_clusters < 2:
         return None
     means = leak.sums(leak.difference) / leak.sizes
     return scenarios_to_decide(distance, float(means.std(ddof=1)), alpha, leak.n_clusters, len(leak))

@@ -6,7 +6,7 @@ Statistics come from scipy and statsmodels; what is ours is the pairing, the cor
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -14,10 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from discretion.verdict.sequential import betting_interval
+
 Array = NDArray[np.float64]
 
 RESAMPLES = 9_999
 MIN_CLUSTERS_FOR_BOOTSTRAP = 20
+_STAKE = 0.75  # how boldly is bet: most scenarios do not change
 
 
 class Interval(NamedTuple):
@@ -32,13 +35,19 @@ class Interval(NamedTuple):
 class Paired:
     """One number a scenario before and after: `base`, `tuned` (n,), and each scenario's cluster.
 
-    `binary` says that the numbers are single yes/no answers (0 or 1).
+    Attributes:
+        binary: the numbers are single yes/no answers (0 or 1).
+        looked: they were looked at while they came, in this order, to stop when enough is known; what is said of them
+            has to hold at every look.
+        most: beyond what no difference can be, in amount.
     """
 
     base: Array
     tuned: Array
     clusters: Sequence[str]
     binary: bool = False
+    looked: bool = False
+    most: float = 1.0
 
     def __len__(self) -> int:
         return len(self.base)
@@ -50,7 +59,7 @@ class Paired:
 
     def complement(self) -> "Paired":
         """1 minus both sides."""
-        return Paired(1 - self.base, 1 - self.tuned, self.clusters, self.binary)
+        return replace(self, base=1 - self.base, tuned=1 - self.tuned)
 
     @property
     def mean(self) -> float:
@@ -81,17 +90,26 @@ class Paired:
         """The mean difference's interval at level 1 - alpha; None for a single cluster that changed.
 
         BCa bootstrap over clusters (Efron 1987; `scipy.stats.bootstrap`). Below 20 clusters a t interval
-        over cluster means takes its place. If every difference is d the interval is [d, d].
+        over cluster means takes its place. If every difference is d the interval is [d, d]. If the numbers were
+        looked at while they came: a betting confidence sequence over cluster means (`verdict.sequential`).
         """
+        if self.looked:
+            index, _ = self._index
+            means = self.sums(self.difference) / self.sizes
+            _, first = np.unique(index, return_index=True)  # a cluster comes when its first scenario does
+            low, high = betting_interval(means[np.argsort(first)], alpha, -self.most, self.most, most=_STAKE)
+            return Interval(low, high, "betting confidence sequence over clusters")
         if not self.difference.any():
             return Interval(0.0, 0.0, "all equal")
         return ratio_interval(self.sums(self.difference), self.sizes, alpha, seed, resamples)
 
     def relative_change(self, alpha: float, seed: int = 0) -> tuple[float | None, Interval | None]:
-        """(mean tuned - mean base) / mean base, and its interval; None where base is 0."""
+        """(mean tuned - mean base) / mean base, and its interval; None where base is 0, or it was looked at."""
         if self.base.mean() <= 0:
             return None, None
         value = float(self.difference.mean() / self.base.mean())
+        if self.looked:
+            return value, None
         bases = self.sums(self.base)
         if np.count_nonzero(bases) < 2:
             return value, None

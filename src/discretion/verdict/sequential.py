@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 _GRID = 1001
-_MOST = 0.5  # of what a gambler may stake without risking ruin
 
 
 def spent(alpha: float, look: int) -> float:
@@ -22,29 +21,34 @@ def spent(alpha: float, look: int) -> float:
     return alpha * 6 / (math.pi * look) ** 2
 
 
-def betting_interval(values: Sequence[float] | Array, alpha: float, low: float, high: float) -> tuple[float, float]:
+def betting_interval(
+    values: Sequence[float] | Array, alpha: float, low: float, high: float, *, most: float = 0.5
+) -> tuple[float, float]:
     """Bounds of the mean of numbers in [low, high] after all of `values`, in the order in which they came.
 
     At level 1 - alpha at every length at once: the running intersection of what is left. Without values: (low, high).
+    The order must tell nothing of the numbers. `most`: of what a gambler may stake without risking ruin (1/2 and 3/4
+    are usual; the bolder one is sooner sure where most numbers are near their mean).
     """
     scaled = (np.asarray(values, dtype=np.float64) - low) / (high - low)
     if len(scaled) == 0:
         return low, high
     if scaled.min() < -1e-9 or scaled.max() > 1 + 1e-9:
         raise ValueError(f"values must lie in [{low}, {high}]")
-    grid = np.linspace(0, 1, _GRID)
+    # The mean itself beside the grid: what is left of many numbers may lie between two of its points.
+    grid = np.append(np.linspace(0, 1, _GRID), scaled.mean())
     stakes = _stakes(scaled, alpha)
     with np.errstate(divide="ignore"):
-        most_up, most_down = _MOST / grid, _MOST / (1 - grid)
-    up, down = np.zeros(_GRID), np.zeros(_GRID)
-    best = np.full(_GRID, -np.inf)
+        most_up, most_down = most / grid, most / (1 - grid)
+    up, down = np.zeros(len(grid)), np.zeros(len(grid))
+    best = np.full(len(grid), -np.inf)
     for value, stake in zip(scaled, stakes, strict=True):
         up += np.log1p(np.minimum(stake, most_up) * (value - grid))
         down += np.log1p(-np.minimum(stake, most_down) * (value - grid))
         best = np.maximum(best, np.maximum(up, down))
     kept = grid[best < math.log(2 / alpha)]  # each gambler has half of the stake
-    if len(kept) == 0:  # rounding on the grid: nothing is left but the mean itself
-        kept = np.array([scaled.mean()])
+    if len(kept) == 0:  # what came later contradicts what came before: such an order says nothing
+        return low, high
     step = 1 / (_GRID - 1)
     left, right = max(0.0, float(kept.min()) - step), min(1.0, float(kept.max()) + step)
     return low + left * (high - low), low + right * (high - low)

@@ -12,6 +12,7 @@ from discretion.verdict.memories import coverage, violation
 from discretion.verdict.paired import Array, Paired
 
 _MEMORIES = "cimemories"
+RATINGS = 3  # the greatest helpfulness
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,11 @@ class Side:
 
 @dataclass(frozen=True)
 class SuiteTable:
-    """Two models on one suite, paired by scenario."""
+    """Two models on one suite, paired by scenario.
+
+    Attributes:
+        looked: whether answers were looked at while they came (`Paired`); scenarios are in the order asked then.
+    """
 
     suite: str
     elicitation: str
@@ -54,6 +59,7 @@ class SuiteTable:
     one_answer: bool
     violation: tuple[float | None, float | None]
     task_coverage: tuple[float | None, float | None]
+    looked: bool = False
 
     @property
     def error_rate(self) -> float:
@@ -67,10 +73,12 @@ class SuiteTable:
         if not present.any():
             return None
         # All of one cluster (one profile): its scenarios are the units, and the interval is about that one.
-        units = self.clusters if len(set(self.clusters)) > 1 else self.scenarios
+        # Not so if it was looked at: what a unit is must not change between two looks.
+        units = self.clusters if self.looked or len(set(self.clusters)) > 1 else self.scenarios
         clusters = [name for name, here in zip(units, present, strict=True) if here]
         binary = self.one_answer and bool(np.isin(np.r_[base[present], tuned[present]], (0.0, 1.0)).all())
-        return Paired(base[present], tuned[present], clusters, binary)
+        most = float(RATINGS) if field == "helpfulness" else 1.0
+        return Paired(base[present], tuned[present], clusters, binary, self.looked, most)
 
 
 @dataclass(frozen=True)
@@ -85,13 +93,13 @@ class ControlTable:
     unanswered: float = 0.0  # share of the questions, on the side that has more of them
 
 
-def suite_tables(records: Iterable[Record], base: str, tuned: str) -> dict[str, SuiteTable]:
+def suite_tables(records: Iterable[Record], base: str, tuned: str, *, looked: bool = False) -> dict[str, SuiteTable]:
     """A table for each suite and condition that both models were asked."""
     grouped: dict[str, list[Record]] = defaultdict(list)
     for record in records:
         if record.elicitation != "control" and record.model in {base, tuned}:
             grouped["/".join(filter(None, (record.suite, record.condition)))].append(record)
-    return {name: _suite_table(name, rows, base, tuned) for name, rows in grouped.items()}
+    return {name: _suite_table(name, rows, base, tuned, looked) for name, rows in grouped.items()}
 
 
 def control_tables(records: Iterable[Record], base: str, tuned: str) -> dict[str, ControlTable]:
@@ -126,14 +134,14 @@ def _pairs(rows: Sequence[Record], base: str, tuned: str) -> tuple[list[tuple[Re
     return pairs, errors
 
 
-def _suite_table(name: str, rows: Sequence[Record], base: str, tuned: str) -> SuiteTable:
+def _suite_table(name: str, rows: Sequence[Record], base: str, tuned: str, looked: bool) -> SuiteTable:
     pairs, errors = _pairs(rows, base, tuned)
     if not pairs and not errors:
         raise DiscretionError(f"{name}: the two runs answer no question in common (other data or options)")
     by_scenario: dict[str, list[tuple[Record, Record]]] = defaultdict(list)
     for pair in pairs:
         by_scenario[pair[0].scenario].append(pair)
-    names = tuple(sorted(by_scenario))
+    names = tuple(by_scenario) if looked else tuple(sorted(by_scenario))
     first = rows[0]
     # Texts about memories that several tasks share: what leaks there adds up.
     memories = first.elicitation == "act" and first.suite.startswith(_MEMORIES)
@@ -152,6 +160,7 @@ def _suite_table(name: str, rows: Sequence[Record], base: str, tuned: str) -> Su
         violation=(violation(sides[0]), violation(sides[1])),
         task_coverage=(coverage(sides[0]), coverage(sides[1])),
         one_answer=all(len(by_scenario[name]) == 1 for name in names),
+        looked=looked and base != tuned,  # a model against itself: nothing is left to chance
     )
 
 
