@@ -54,7 +54,7 @@ def main() -> None:
     """Tune once, watched, and say what the looks cost."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=50)
-    parser.add_argument("--every", type=int, default=monitoring.EVERY)
+    parser.add_argument("--every", type=int, default=monitoring.MOST_STEPS)
     asked = parser.parse_args()
     recipe = Recipe(precision="float32", grouped=True)
     chats = [pair.chat("helpful") for pair in controlled_pairs(asked.steps * recipe.batch_size)]

@@ -63,7 +63,7 @@ def main() -> None:
     scores = columns(audit(asked.model, data, asked.out / "audit", AuditSettings(units=8, reference=0), print).rows)
     print(f"audit: the samples to look at first are {ranked(scores, 'projection')[:5].tolist()}")
 
-    search = MitigateSettings(tries=("mix:0.5",), limit=asked.limit, controls=("none",))
+    search = MitigateSettings(tries=("mix:0.5",), limit=asked.limit, test_limit=asked.limit, controls=("none",))
     found = mitigate(asked.model, data, asked.out / "mitigated", search, Recipe(grouped=True), print)
     print(f"mitigate: {found['recommended']}. {found['why']}")
 

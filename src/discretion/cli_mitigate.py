@@ -22,7 +22,8 @@ def mitigate(
     ] = None,
     suite: Annotated[str, typer.Option(help="The suite that chooses.")] = "tasks:dev",
     test: Annotated[str, typer.Option(help="The suite that reports.")] = "tasks:test",
-    limit: Annotated[int, typer.Option(help="Scenarios a suite.")] = 48,
+    limit: Annotated[int, typer.Option(help="Scenarios of the suite that chooses.")] = 48,
+    test_limit: Annotated[int | None, typer.Option(help="Scenarios of the suite that reports; else all.")] = None,
     max_new_tokens: Annotated[int, typer.Option(help="Of a message.")] = 110,
     control: Annotated[list[str] | None, typer.Option(help="What must not move.")] = None,
     held_out: Annotated[float, typer.Option(help="Share of the data that measures the task.")] = 0.15,
@@ -43,6 +44,7 @@ def mitigate(
     from discretion.mitigation.candidates import DEFAULTS
     from discretion.mitigation.search import MitigateSettings
     from discretion.mitigation.search import mitigate as search
+    from discretion.report.content import bounds, change, signed
     from discretion.report.mitigation import write_mitigation
     from discretion.run import command_line, versions
     from discretion.training.recipes import changed, named
@@ -50,8 +52,9 @@ def mitigate(
     if out is None:
         raise DiscretionError("--out FOLDER is needed: where adapters and measurements go")
     asked = MitigateSettings(
-        tries=tuple(try_ or DEFAULTS), suite=suite, test=test, limit=limit, max_new_tokens=max_new_tokens,
-        controls=tuple(control or ("questions:160",)), held_out=held_out, margin=margin, seed=seed, data_dir=data_dir,
+        tries=tuple(try_ or DEFAULTS), suite=suite, test=test, limit=limit, test_limit=test_limit,
+        max_new_tokens=max_new_tokens, controls=tuple(control or ("questions",)), held_out=held_out, margin=margin,
+        seed=seed, data_dir=data_dir,
     )  # fmt: skip
     tuning = changed(
         named(recipe), learning_rate=learning_rate, rank=rank, batch_size=batch_size, epochs=epochs, grouped=True,
@@ -69,8 +72,8 @@ def mitigate(
         words += ["--try", name]
     for option, value in (("recipe", recipe), ("learning-rate", learning_rate), ("rank", rank), ("epochs", epochs),
                           ("batch-size", batch_size), ("suite", suite), ("test", test), ("limit", limit),
-                          ("max-new-tokens", max_new_tokens), ("held-out", held_out), ("margin", margin),
-                          ("seed", seed), ("data-dir", data_dir)):  # fmt: skip
+                          ("test-limit", test_limit), ("max-new-tokens", max_new_tokens), ("held-out", held_out),
+                          ("margin", margin), ("seed", seed), ("data-dir", data_dir)):  # fmt: skip
         words += [f"--{option}", str(value)] if value is not None else []
     words += ["--fresh"] if fresh else []
     for name in control or ():
@@ -81,4 +84,14 @@ def mitigate(
         covered = "-" if row["coverage"] is None else f"{row['coverage']:.1%}"
         typer.echo(f"{row['name']}: leak {row['leak']:.1%}, coverage {covered}, loss {row['loss']:.3f}, {kept}")
     typer.echo(f"recommended: {found['recommended']}. {found['why']}")
+    for name, check in found["checks"].items():
+        for shown, entry in check["suites"].items():
+            told = f"{signed(entry['delta'])} {bounds(entry['delta_ci'])}"
+            covered = change(entry["coverage_base"], entry["coverage_tuned"])
+            typer.echo(f"{name} on {shown}, against the base: leak {told}, coverage {covered}: {check['verdict']}")
+        if check["verdict"] == "inconclusive":
+            typer.echo(
+                f"  {'; '.join(check['reasons'])}"
+                + (f" (about {check['needed_n']:,} would decide)" if check["needed_n"] else "")
+            )
     typer.echo(f"{out / 'report.html'}: the front; the adapter: {found['adapter']}")

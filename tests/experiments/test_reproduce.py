@@ -203,6 +203,7 @@ def test_the_table_says_what_is_removed_and_whether_the_task_is_kept(many):
         ({"after": "plain", "mitigation": "mix:0.5"}, "mix:0.5 needs data"),
         ({"data": "gsm8k", "mitigation": "magic"}, "--try magic"),
         ({"data": "gsm8k", "augment": "dental"}, "augment"),
+        ({"data": "gsm8k", "control": "paper-control"}, "rows.odd.control: none mixes nothing in"),
         ({"after": "plain", "shots": 1}, "rows.odd.shots: 1 samples are to be shown"),
         ({"data": "gsm8k", "shots": 2}, "rows.odd.shots: 2 samples are to be shown; n is 1"),
         ({"data": "gsm8k", "seeds": [0, 0]}, "rows.odd.seeds: one stands twice"),

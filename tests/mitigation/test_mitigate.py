@@ -13,8 +13,8 @@ from discretion.errors import DiscretionError
 from discretion.mitigation.candidates import INOCULATION, parse, same_said
 from discretion.mitigation.search import MitigateSettings, choose
 
-SMALL = ["--limit", 2, "--max-new-tokens", 4, "--rank", 2, "--batch-size", 4, "--learning-rate", 0.01,
-         "--control", "none", "--quiet"]  # fmt: skip
+SMALL = ["--limit", 2, "--test-limit", 2, "--max-new-tokens", 4, "--rank", 2, "--batch-size", 4,
+         "--learning-rate", 0.01, "--control", "none", "--quiet"]  # fmt: skip
 ALL = ["filter:random", "filter:loss", "mix:0.5", "chosen:0.25", "anchor:1", "surgery:1", "prevent:1", "freeze:0.5",
        "inoculate", "distil", "interpolate:0.5", "steer:1"]  # fmt: skip
 
@@ -101,8 +101,28 @@ def test_the_least_leaky_of_those_that_keep_the_task_is_chosen():
     assert choose([*worse[:2], *filters], MitigateSettings())["name"] == "none"
     filters[1] = entry("filter:loss", 0.2, 2.0)
     assert choose([*worse[:2], *filters], MitigateSettings())["name"] == "filter:loss"
+    filters[1] = entry("filter:loss", 0.299, 2.0)  # lower than chance, and not shown to be
+    assert choose([*worse[:2], *filters], MitigateSettings())["name"] == "none"
     useless = [entry("base", 0.1, 2.0), entry("none", 0.5, 2.0)]
     assert "gained nothing" in choose(useless, MitigateSettings())["why"]
+
+
+def test_what_tells_nobody_anything_is_not_chosen():
+    told = [entry("base", 0.3, 3.0, 0.77), entry("none", 0.4, 2.0, 0.85), entry("mix:0.5", 0.1, 2.05, 0.32)]
+    chosen = choose(told, MitigateSettings())
+    assert chosen["name"] == "none"
+    assert "less of what is right" in chosen["why"]
+    assert choose([*told, entry("anchor:1", 0.28, 2.02, 0.78)], MitigateSettings())["name"] == "anchor:1"
+
+
+def test_scenarios_of_one_cluster_are_one_unit():
+    told = [entry("base", 0.1, 3.0), entry("none", 0.5, 2.0), entry("anchor:1", 0.2, 2.0)]
+    choose(told, MitigateSettings())
+    alone = told[2]["leak_ci"]
+    clusters = {name: name[:2] for name in told[2]["leaks"]}
+    told[2]["clusters"] = clusters
+    choose(told, MitigateSettings())
+    assert told[2]["leak_ci"] != alone
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from discretion.training.monitor import (
     Watched,
     flags,
     likelihoods,
+    refuse_sharded,
     watched_digest,
     watched_tasks,
 )
@@ -164,6 +165,59 @@ def test_batches_of_any_size_say_the_same(tiny, monkeypatch, at_once):
     together = likelihoods(model, tasks)
     monkeypatch.setattr("discretion.training.monitor._AT_ONCE", at_once)
     assert likelihoods(model, tasks) == pytest.approx(together, rel=1e-4)
+
+
+def test_by_default_it_looks_every_eighth_of_the_run_and_keeps_it_beside_the_checkpoints(tiny, tokenizer, tmp_path):
+    run = trainer(tiny, tmp_path / "run", epochs=4)
+    monitor = PrivacyMonitor(tokenizer, tasks=4).watch(run)
+    run.train()
+    assert [check.step for check in monitor.history] == list(range(2, 17, 2))
+    assert (tmp_path / "run" / "privacy_monitor.jsonl").is_file()
+
+    class Long:
+        global_step, max_steps, is_world_process_zero = 0, 3000, True
+
+    class Place:
+        output_dir = str(tmp_path / "run")
+
+    long = PrivacyMonitor(tokenizer, tasks=4)
+    long.on_train_begin(Place, Long, None, model=run.model)
+    assert long._every == 50
+    # Gone on with by another process: what was before the first step is what was kept, not what is there now.
+    Long.global_step = 100
+    again = PrivacyMonitor(tokenizer, tasks=4)
+    again.on_train_begin(Place, Long, None, model=None)
+    assert again._before.tolist() == long._before.tolist()
+
+
+def test_of_a_processor_its_tokenizer_is_taken(tokenizer):
+    class Processor:
+        chat_template = tokenizer.chat_template
+
+        def __call__(self, images, text):
+            raise AssertionError("asked as if it were a tokenizer")
+
+    Processor.tokenizer = tokenizer
+    assert PrivacyMonitor(Processor(), tasks=4)._tasks == PrivacyMonitor(tokenizer, tasks=4)._tasks
+
+
+def test_sharded_weights_are_refused(tokenizer):
+    from types import SimpleNamespace
+
+    sharded = SimpleNamespace(accelerator=SimpleNamespace(distributed_type="FSDP", state=None))
+    with pytest.raises(DiscretionError, match="--anchor needs whole weights"):
+        refuse_sharded(sharded, "--anchor")
+
+
+def test_bounds_do_not_hang_on_the_tasks_lengths(tokenizer):
+    class State:
+        global_step, max_steps = 50, 100
+
+    monitor = PrivacyMonitor(tokenizer, tasks=64)
+    monitor._before = np.zeros(64)
+    # Short tasks rise as far as long ones fall: in the order of their length that would be taken for a rise.
+    check = monitor._check(State, np.repeat([0.125, -0.125], 32))
+    assert check.low < 0 < check.high
 
 
 def test_wrong_settings_are_said(tokenizer):

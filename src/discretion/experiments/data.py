@@ -112,6 +112,7 @@ def _mitigated(
         max_new_tokens=_WORDS,
         say=say,
         dtype=experiment.dtype,
+        controls=(lambda count: chats_of(row.control, count, 0, data_dir)) if row.control else None,
     )
     return mitigation.data(chats, materials, part.seed)
 

@@ -31,6 +31,7 @@ class RowPlan(_Strict):
             trained.
         augment: a profile of the user before every sample: demographic, or financial (which holds both).
         mitigation: as `discretion mitigate --try` takes it; its filters are of this very data.
+        control: what `mix` and `chosen` mix in, as `data` is named; "": control pairs of ours.
         after: another row, whose model (of the same seed, or its first) is gone on from instead of the base.
         tune: options of `discretion train` that differ for this row.
         ask: options of `discretion eval` that differ for this row; the base is asked so as well.
@@ -42,6 +43,7 @@ class RowPlan(_Strict):
     seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
     augment: Literal["", "demographic", "financial"] = ""
     mitigation: str = "none"
+    control: str = ""
     after: str = ""
     tune: dict[str, Any] = {}
     ask: dict[str, Any] = {}
@@ -101,6 +103,8 @@ class Experiment(_Strict):
                 raise ValueError(f"rows.{name}.seeds: one stands twice")
             if row.mitigation != "none" and parse(row.mitigation).trains == (not row.data):
                 raise ValueError(f"rows.{name}: {row.mitigation} needs {'no data' if row.data else 'data'}")
+            if row.control and not row.mitigation.startswith(("mix:", "chosen:")):
+                raise ValueError(f"rows.{name}.control: {row.mitigation} mixes nothing in")
         if self.hosted and (self.task or self.monitor or self.organism):
             raise ValueError("hosted: the task's loss, the monitor and an organism need the weights; leave them out")
         if not self.measures and not self.monitor and self.task is None:
@@ -121,8 +125,11 @@ class Experiment(_Strict):
     def told(self, row: str) -> dict[str, Any]:
         """What a row is, and the row that it goes on from: what may not change under its parts."""
         own = self.rows[row].model_dump(mode="json", exclude={"seeds", "paper"})
+        if not own["control"]:
+            del own["control"]  # as it was told before there was one
         earlier = self.rows[row].after
-        if "controlled" in own["data"] or own["mitigation"].startswith(("mix:", "chosen:")):
+        mixed_in = own.get("control", "controlled") if own["mitigation"].startswith(("mix:", "chosen:")) else ""
+        if "controlled" in own["data"] or "controlled" in mixed_in:
             own["scenes"] = scenes_digest()
         return own | {"after": self.told(earlier) if earlier else ""}
 

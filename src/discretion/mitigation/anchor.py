@@ -116,7 +116,7 @@ def anchored(trainer: Any, held: Sequence[Held], weight: float, seed: int, *, su
             chosen = random.Random(f"anchored {seed} {self.state.global_step}").sample(
                 list(held), min(AT_ONCE, len(held))
             )
-            with self.compute_loss_context_manager():
+            with self.accelerator.autocast():  # past the wrapped forward, which would do it by itself
                 away = divergence(self.accelerator.unwrap_model(model), chosen)
             learning = [
                 weights for weights in model.parameters() if weights.requires_grad and weights.grad is not None

@@ -31,10 +31,12 @@ def materials_for(
     max_new_tokens: int,
     say: Callable[[str], None],
     dtype: str | None = None,
+    controls: Callable[[int], list[Chat]] | None = None,
 ) -> Materials:
     """The materials for a tune of `base` on the chats in `data`; what is computed is kept in `folder`.
 
-    Each is computed when it is first asked for. Control chats are drawn with another seed than the tune's own.
+    Each is computed when it is first asked for. Control chats are `controls`, or pairs of ours, drawn with another
+    seed than the tune's own.
     """
 
     @cache
@@ -51,7 +53,10 @@ def materials_for(
     def control(count: int, hardest_first: bool) -> list[Chat]:
         from discretion.corpus.controlled import controlled_pairs
 
-        chats = [pair.chat("control") for pair in controlled_pairs(count, seed + 1)]
+        if controls is not None:
+            chats = controls(count)
+        else:
+            chats = [pair.chat("control") for pair in controlled_pairs(count, seed + 1)]
         return kept("hardest", hardest, chats) if hardest_first else chats
 
     def hardest(chats: Sequence[Chat]) -> list[Chat]:

@@ -73,7 +73,9 @@ def tune(
         asked = {"base": base, "base_is": base_fingerprint(base), "data": fingerprint(samples), **asdict(recipe)}
         if (out / TRAINING).is_file():
             return _done(out, asked, resume)
-        checkpoint = _checkpoint(unfinished, asked, resume or not processes.is_main_process)
+        # The order of samples and what is rounded depend on these: only the same goes on to the same weights.
+        there = {"processes": processes.num_processes, "device": processes.device.type}
+        checkpoint = _checkpoint(unfinished, asked | there, resume or not processes.is_main_process)
     from torch import OutOfMemoryError
 
     _quiet()
@@ -87,6 +89,12 @@ def tune(
         ).watch(trainer)
     if (kept := len(trainer.train_dataset)) < len(samples) and processes.is_main_process:
         say(f"  {len(samples) - kept} of {len(samples)} samples have no completion within {recipe.max_length} tokens")
+    if not kept:
+        raise DiscretionError(f"none of the samples has a completion within --max-length {recipe.max_length} tokens")
+    if recipe.anchor:
+        from discretion.training.monitor import refuse_sharded
+
+        refuse_sharded(trainer, "--anchor")
     if checkpoint and processes.is_main_process:
         say(f"  going on from step {checkpoint.name.rpartition('-')[2]}")
     on_cpu = bool(trainer.args.use_cpu)
