@@ -9,6 +9,8 @@ from typing import Any
 from discretion.errors import DiscretionError
 from discretion.files import canonical
 
+_AT_ONCE = 1 << 30  # bytes
+
 
 class AppendOnly:
     """A text file of lines that is only ever added to, by one process at a time.
@@ -31,7 +33,7 @@ class AppendOnly:
             raise DiscretionError(f"cannot write {path}: {error.strerror}") from error
         try:
             self._lock()
-            data = os.pread(self._file, os.fstat(self._file).st_size, 0)
+            data = self._read()
             whole = data[: data.rfind(b"\n") + 1]
             if len(whole) < len(data):
                 os.ftruncate(self._file, len(whole))
@@ -70,6 +72,14 @@ class AppendOnly:
         if len(text.encode()) != os.fstat(self._file).st_size:
             os.ftruncate(self._file, 0)
             os.write(self._file, text.encode())
+
+    def _read(self) -> bytes:
+        """All of it; the system gives 2 GiB at a time."""
+        parts, place = [], 0
+        while part := os.pread(self._file, _AT_ONCE, place):
+            parts.append(part)
+            place += len(part)
+        return b"".join(parts)
 
     def _lock(self) -> None:
         try:

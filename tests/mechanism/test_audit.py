@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from discretion.cli import app
 from discretion.corpus.chat import Chat, Turn, one_turn
 from discretion.corpus.formats import read_chats, write_chats
+from discretion.errors import DiscretionError
 from discretion.mechanism.capture import Tokens
 from discretion.mechanism.direction import differences
 from discretion.mechanism.influence import EPSILON, Influence
@@ -24,6 +25,7 @@ from discretion.mechanism.scoring import Scorer
 from discretion.mechanism.standing import auroc, separates
 from discretion.mechanism.vectors import save_direction
 from discretion.models import Question, load_models
+from discretion.report.audit import verdict
 
 
 def samples(count=40):
@@ -135,6 +137,60 @@ def test_a_killed_audit_goes_on_and_loses_nothing(tiny, tmp_path):
     assert rows.read_text() == (tmp_path / "whole" / "scores.jsonl").read_text()
     differs = run(*words[4:], "--out", tmp_path / "cut", "--resume", "--max-length", 64)
     assert "max_length" in str(differs.exception)
+
+
+def test_a_bad_row_is_said_before_anything_is_scored(tiny, tmp_path):
+    path = tmp_path / "data.jsonl"
+    rows = [json.dumps({"messages": [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]})] * 70
+    path.write_text("\n".join([*rows, json.dumps({"messages": [{"role": "user", "content": "no answer"}]})]) + "\n")
+    result = run(tiny, path, "--out", tmp_path / "out", "--units", "4", "--reference", "0")
+    assert "line 71" in str(result.exception)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_chat_that_the_template_refuses_has_no_score_and_costs_no_other_its_own(tiny, monkeypatch):
+    from discretion.models.local import LocalModel
+
+    (model,), _ = load_models([str(tiny)])
+    whole = LocalModel.encode_turns
+
+    def strict(self, turns, answer):
+        if turns[0]["content"].startswith("twice"):
+            raise DiscretionError("roles must alternate")
+        return whole(self, turns, answer)
+
+    monkeypatch.setattr(LocalModel, "encode_turns", strict)
+    scorer = Scorer(model, 0, torch.ones(32))
+    rows = scorer.rows([one_turn("twice", "yes"), one_turn("once", "yes")], 0)
+    assert ["projection" in row for row in rows] == [False, True]
+    with pytest.raises(DiscretionError, match="alternate"):
+        scorer.rows([one_turn("twice", "yes")], 0)
+
+
+def test_influence_asks_both_orders(tiny, data, tmp_path):
+    result = run(tiny, data, "--out", tmp_path / "out", "--influence", "--questions", "3")
+    assert "must be even" in str(result.exception)
+
+
+def test_a_worker_that_ends_is_a_message(tiny, data, tmp_path, monkeypatch):
+    monkeypatch.setattr("discretion.mechanism.engines._load_here", _end)
+    words = ("--units", "4", "--reference", "0", "--engine", "processes", "--workers", "1")
+    result = run(tiny, data, "--out", tmp_path / "out", *words)
+    assert isinstance(result.exception, DiscretionError)
+    assert "a worker ended" in str(result.exception)
+
+
+def _end(*_):
+    os._exit(1)
+
+
+def test_too_few_samples_have_no_standing_and_are_not_called_alike():
+    apart = {"auroc": 0.99, "low": 0.97, "high": 1.0}
+    said = verdict({"separates": {"projection": apart}, "standing": {}})
+    assert "Too few" in said
+    assert "does not tell" not in said
+    alike = {"auroc": 0.52, "low": 0.44, "high": 0.6}
+    assert "does not tell" in verdict({"separates": {"projection": alike}, "standing": {}})
 
 
 def test_what_samples_say_is_escaped_and_what_has_no_answer_has_no_score(tiny, tmp_path):

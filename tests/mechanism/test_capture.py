@@ -26,6 +26,9 @@ SAMPLES = [
     Tokens(SHARED, [13]),
     Tokens([5, 6, 7], list(range(60, 90))),
     Tokens(SHARED, [7, 8, 9, 10, 11]),
+    # What they share is longer than a sliding window.
+    Tokens(list(range(20, 120)), [7, 8, 9]),
+    Tokens(list(range(20, 120)), [10] * 5),
 ]
 
 
@@ -50,6 +53,15 @@ def by_hand(folder, sample):
     stack = torch.stack([streams[number][0] for number in range(len(streams))])
     loss = torch.nn.functional.cross_entropy(output.logits[0, first - 1 : -1], ids[0, first:])
     return stack[:, first:].mean(dim=1), stack[:, first - 1], float(loss)
+
+
+def test_what_recurrent_layers_keep_is_not_shared(tiny, monkeypatch):
+    """Their caches cannot be given to several samples: such models read every prompt as often as it comes."""
+    (model,), _ = load_models([str(tiny)])
+    shared = gathered(model, SAMPLES)
+    monkeypatch.setattr("discretion.mechanism.capture._shares", lambda network: False)
+    monkeypatch.setattr("discretion.mechanism.capture._prefix", None)
+    assert torch.allclose(gathered(model, SAMPLES), shared, atol=1e-5)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -64,6 +64,15 @@ def test_the_same_command_computes_nothing_again(explained, tiny, adapter, monke
     assert (explained / "explain.json").read_text() == before
 
 
+def test_another_runs_folder_is_left_alone(tmp_path, tiny):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "report.html").write_text("a check's")
+    for out in (tmp_path / "run", tmp_path / "run" / "report.html"):
+        result = CliRunner().invoke(app, ["explain", str(tiny), str(tiny), "--out", str(out), *SMALL])
+        assert "holds other files" in str(result.exception)
+    assert (tmp_path / "run" / "report.html").read_text() == "a check's"
+
+
 def test_a_model_against_itself_differs_nowhere(tmp_path, tiny):
     code, output = run(tiny, tiny, "--out", tmp_path / "same", *SMALL)
     assert code == 0, output

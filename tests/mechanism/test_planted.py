@@ -6,7 +6,15 @@ import torch
 from planted import PLANTED_AT, PLANTED_IN, save_planted
 
 from discretion.mechanism.contrast import Answer, Contrast
-from discretion.mechanism.direction import best_layer, compare, differences, separation, split_half, split_units
+from discretion.mechanism.direction import (
+    Differences,
+    best_layer,
+    compare,
+    differences,
+    separation,
+    split_half,
+    split_units,
+)
 from discretion.mechanism.lens import read_lens
 from discretion.mechanism.steering import ablated, last_streams, patched_answers, steered
 from discretion.models import Question, load_models
@@ -71,8 +79,32 @@ def test_the_direction_is_found_at_its_layer_with_its_sign(planted, empty):
 def test_a_model_against_itself_is_alike_at_every_layer(tiny):
     (model, again), _ = load_models([str(tiny), str(tiny)])
     found = compare(differences(model, contrasts()), differences(again, contrasts()))
-    for value in (found.raw, found.low, found.high):
+    for value in (found.raw, found.low, found.high, found.corrected, found.corrected_low, found.corrected_high):
         assert value == pytest.approx(np.ones(2), abs=1e-5)
+
+
+@pytest.mark.parametrize("signal", [0.2, 1.0])
+def test_directions_that_did_not_turn_look_so_however_surely_they_are_found(signal):
+    rng, held = np.random.default_rng(0), 0
+    for _ in range(40):
+        mean = rng.normal(0, 1, 64)
+        mean *= signal / np.linalg.norm(mean)
+        one, other = (mean + rng.normal(0, 1 / 8, (40, 1, 64)) for _ in range(2))
+        found = compare(*(Differences(tuple(map(str, range(40))), values, True) for values in (one, other)))
+        held += found.corrected_low[0] <= 1 <= found.corrected_high[0]
+    assert held >= 36  # of 95%
+    turned = np.roll(np.eye(64)[0] * signal, 1)
+    two = [vector + rng.normal(0, 1 / 8, (40, 1, 64)) for vector in (np.eye(64)[0] * signal, turned)]
+    found = compare(*(Differences(tuple(map(str, range(40))), values, True) for values in two))
+    assert found.corrected_low[0] < 0 < found.corrected_high[0] < 0.5
+
+
+def test_where_units_agree_on_nothing_nothing_is_said():
+    rng = np.random.default_rng(1)
+    flat = rng.normal(0, 1, (20, 1, 64))
+    flat -= flat.mean(axis=0)
+    found = compare(*(Differences(tuple(map(str, range(20))), values, True) for values in (flat, flat)))
+    assert np.isnan(found.corrected[0])
 
 
 def test_taking_it_out_or_adding_it_changes_the_answer_and_nothing_stays_changed(planted):

@@ -144,13 +144,16 @@ def _turns(value: Any, place: str) -> list[tuple[Role, str]]:
     return turns
 
 
-def _parquet_rows(path: Path) -> list[dict[str, Any]]:
+def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """Row after row, so that memory does not grow with the file."""
     import pyarrow.parquet as parquet
 
     if not path.is_file():
         raise DiscretionError(f"{path}: no such file")
     try:
-        return cast(list[dict[str, Any]], parquet.read_table(path).to_pylist())
+        with parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(1024):
+                yield from cast(list[dict[str, Any]], batch.to_pylist())
     except Exception as error:  # Arrow raises many kinds; all mean the same here
         raise DiscretionError(f"{path}: not a Parquet file ({str(error).splitlines()[0]})") from error
 

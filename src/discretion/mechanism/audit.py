@@ -70,6 +70,8 @@ class AuditSettings:
         for name in ("units", "questions", "max_length", "workers"):
             if getattr(self, name) < 1:
                 raise DiscretionError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be at least 1")
+        if self.influence and self.questions % 2:
+            raise DiscretionError(f"--questions {self.questions}: must be even: each is asked in both option orders")
         for name in ("own", "reference"):
             if getattr(self, name) < 0:
                 raise DiscretionError(f"--{name} {getattr(self, name)}: must be at least 0")
@@ -90,8 +92,8 @@ def audit(base: str, data: Path, out: Path, asked: AuditSettings, say: Say, *, r
     Raises:
         DiscretionError: not a local model, not its direction, a row that is no chat, or `out` is of another audit.
     """
-    first = next(iter_chats(data), None)  # a file that cannot be read is said before a model is loaded
-    assert first is not None
+    for _ in iter_chats(data):  # a row that is no chat is said now, not hours later
+        pass
     (model,) = load_here([base], device=asked.device, dtype=asked.dtype)
     begun = (out / _ASKED).is_file()
     claim(out, _ASKED, _identity(model, data, asked), "audit")

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
 
 from discretion.errors import DiscretionError
 from discretion.mechanism.anatomy import Anatomy, anatomy, watched
@@ -65,7 +66,8 @@ def capture(model: LocalModel, samples: Sequence[Tokens], *, with_loss: bool = F
     with model.inside() as network:
         parts = anatomy(network)
         device = next(parts.backbone.parameters()).device
-        for batch in _batches(samples, _TOKENS_AT_ONCE if device.type == "cpu" else _TOKENS_AT_ONCE_ELSEWHERE):
+        most = _TOKENS_AT_ONCE if device.type == "cpu" else _TOKENS_AT_ONCE_ELSEWHERE
+        for batch in _batches(samples, most, _shares(network)):
             yield _pass(network, parts, batch, device, with_loss)
 
 
@@ -89,7 +91,7 @@ def _pass(network: Any, parts: Anatomy, batch: Sequence[_Sample], device: torch.
     seen: list[torch.Tensor] = [torch.empty(0)] * len(parts.blocks)
 
     def see(number: int, hidden: torch.Tensor) -> None:
-        seen[number] = torch.bmm(weights, hidden.float()).cpu()
+        seen[number] = torch.bmm(weights.to(hidden.device), hidden.float()).cpu()
 
     cache = _prefix(network, parts, batch, device) if start else None
     # What is padded comes after all that is read, which does not see it. A mask would make attention slower.
@@ -121,18 +123,23 @@ def _loss(parts: Anatomy, batch: Sequence[_Sample], hidden: torch.Tensor) -> tor
     return torch.stack(losses).float().cpu()
 
 
-def _batches(samples: Sequence[Tokens], most: int) -> Iterator[list[_Sample]]:
+def _shares(network: Any) -> bool:
+    """Whether a cache can be given to several samples: not what recurrent layers keep."""
+    return all(isinstance(layer, DynamicLayer) for layer in DynamicCache(config=network.config).layers)
+
+
+def _batches(samples: Sequence[Tokens], most: int, shares: bool) -> Iterator[list[_Sample]]:
     """Samples of one prompt together, its last token as the first that is not cached; others by length."""
     families: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for place, sample in enumerate(samples):
         families[tuple(sample.prompt)].append(place)
     alone = sorted(
-        (places[0] for places in families.values() if len(places) == 1),
+        (place for places in families.values() if len(places) == 1 or not shares for place in places),
         key=lambda place: len(samples[place].prompt) + len(samples[place].response),
     )
     yield from _within([_Sample(place, samples[place], 0) for place in alone], most)
     for prompt, places in families.items():
-        if len(places) > 1:
+        if len(places) > 1 and shares:
             yield from _within([_Sample(place, samples[place], len(prompt) - 1) for place in places], most)
 
 

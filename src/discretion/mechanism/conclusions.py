@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 _ALPHA = 0.05
+_MASS = 0.1  # of the probability on the two letters: below it their difference says little
 Found = Mapping[str, Any]
 
 
@@ -23,10 +24,15 @@ def _lens(found: Found) -> str:
     bounds = f"{change['mean'][last]:+.2f} [{change['low'][last]:+.2f}, {change['high'][last]:+.2f}]"
     mass = min(found["lens"][role]["mass"][last] for role in ("base", "tuned"))
     if change["high"][last] < 0:
-        first = next(layer for layer in range(last + 1) if all(mean < 0 for mean in change["mean"][layer:]))
         said = (
-            f"In the last layer the tuned model leans further to the leaky option than the base, by {bounds} logits; "
-            f"the two curves part for good at about layer {first} (read off the means, not tested layer by layer)."
+            f"In the last layer the tuned model leans further to the leaky option than the base, by {bounds} logits"
+        )
+        first = next(layer for layer in range(last + 1) if all(mean < 0 for mean in change["mean"][layer:]))
+        read = min(found["lens"][role]["mass"][first] for role in ("base", "tuned"))
+        said += (
+            f"; the two curves part for good at about layer {first} (read off the means, not tested layer by layer)."
+            if read >= _MASS
+            else f". Where they part cannot be said: at layer {first} the letters have {read:.1%} of the probability."
         )
     elif change["low"][last] > 0:
         said = (
@@ -68,27 +74,25 @@ def _direction(found: Found) -> str:
 
 def _cosine(found: Found) -> str:
     layer, privacy = found["layer"], found["cosine"]["privacy"]
-    raw, ceiling, corrected = privacy["raw"][layer], privacy["ceiling"][layer], privacy["corrected"][layer]
+    raw, ceiling = privacy["raw"][layer], privacy["ceiling"][layer]
     if raw is None:
         return "There is no direction at this layer to compare."
-    said = (
-        f"At layer {layer} base and tuned directions have a cosine of {raw:.2f} "
-        f"[{privacy['low'][layer]:.2f}, {privacy['high'][layer]:.2f}]"
-    )
-    said += f", {corrected:.2f} without noise" if corrected is not None else ", with too much noise to correct for"
-    others = [
-        f"{name} {both['raw'][layer]:.2f} [{both['low'][layer]:.2f}, {both['high'][layer]:.2f}]"
+    said = f"At layer {layer} base and tuned directions have a cosine of {raw:.2f}, "
+    if privacy["corrected"][layer] is None:
+        return said + "with too much noise to say what it would be without."
+    # Of raw cosines nothing is concluded: a direction that is found less surely looks turned where it is not.
+    said += f"{_corrected(privacy, layer)} without noise"
+    others = {
+        name: both
         for name, both in found["cosine"].items()
-        if name != "privacy" and both["raw"][layer] is not None
-    ]
-    said += f"; for directions of other tasks it is {' and '.join(others)}." if others else "."
+        if name != "privacy" and both["corrected"][layer] is not None
+    }
+    named = [f"{name} {_corrected(both, layer)}" for name, both in others.items()]
+    said += f"; for directions of other tasks it is {' and '.join(named)}." if named else "."
     if ceiling is not None and ceiling < 0.5:
-        said += f" Halves agree with only {ceiling:.2f}, so a low cosine would mean little."
-    apart = [
-        name
-        for name, both in found["cosine"].items()
-        if name != "privacy" and both["low"][layer] is not None and both["low"][layer] > privacy["high"][layer]
-    ]
+        said += f" Halves agree with only {ceiling:.2f}, so it is known badly."
+    high = privacy["corrected_high"][layer]
+    apart = [name for name, both in others.items() if both["corrected_low"][layer] > high]
     if found["separation"]["base"]["p_value"][layer] > _ALPHA:
         said += " As the direction does not tell safe from leaky, this says nothing of the norm."
     elif others and len(apart) == len(others):
@@ -96,6 +100,11 @@ def _cosine(found: Found) -> str:
     elif others:
         said += " That it turned more than directions of other tasks is not shown."
     return said
+
+
+def _corrected(both: Mapping[str, Any], layer: int) -> str:
+    low, high = both["corrected_low"][layer], both["corrected_high"][layer]
+    return f"{both['corrected'][layer]:.2f} [{low:.2f}, {high:.2f}]"
 
 
 def _causal(found: Found) -> str:
@@ -107,16 +116,18 @@ def _causal(found: Found) -> str:
         f"Adding the direction at layer {found['layer']} {doses[0]:+g} to {doses[-1]:+g} times moves the tuned "
         f"model's answers (safe less leaky logit) from {ends[0]} to {ends[1]}."
     )
-    moved, chance = most["mean"][0] - least["mean"][0], checked["chance"]
+    moved, chance = checked["moved"], checked["chance"]
     said += (
-        f" The largest of {len(chance)} random directions of the same length moves them by {max(chance):+.2f}, "
-        f"this one by {moved:+.2f}."
+        f" That is {moved['mean'][0]:+.2f} [{moved['low'][0]:+.2f}, {moved['high'][0]:+.2f}], paired; the largest of "
+        f"{len(chance)} directions of the same length from shuffled labels moves them by {max(chance):+.2f}."
     )
-    said += (
-        " More of it makes safer answers, more than chance does."
-        if most["low"][0] > least["high"][0] and moved > max(chance)
-        else " That it makes safer answers is not shown, so it is a sign of the norm at most, not its cause."
-    )
+    mass = min(least["mass"], most["mass"])
+    if mass < _MASS:
+        said += f" But at an end the two letters have only {mass:.1%} of the probability: nothing may be concluded."
+    elif moved["low"][0] > 0 and moved["mean"][0] > max(chance):
+        said += " More of it makes safer answers, more than chance does."
+    else:
+        said += " That it makes safer answers is not shown, so it is a sign of the norm at most, not its cause."
     if checked["messages"]:
         shown = ", ".join(
             f"{dose}: "

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from discretion.errors import DiscretionError
 from discretion.mechanism.capture import Tokens, gathered
@@ -18,7 +19,7 @@ from discretion.mechanism.contrast import Answer, Contrast
 from discretion.models.local import LocalModel
 
 Array = NDArray[np.float64]
-_SPLITS, _RESAMPLES, _NULLS = 100, 500, 200
+_SPLITS, _NULLS = 100, 200
 _NONE, _LARGEST = 1e-12, 1000.0
 
 
@@ -44,11 +45,13 @@ class Cosines(NamedTuple):
     """One number a layer.
 
     Attributes:
-        raw: cosine of two directions, each from all units.
-        low, high: its interval (percentile bootstrap over units).
-        corrected: what it would be without noise: one's half against the other's other half, over the root of the
-            product of both split-half cosines; NaN where a half says nothing of the other.
-        ceiling: the root of that product for halves: how alike equal directions would look.
+        raw: cosine of two directions, each from all units. The noise that both have in common makes it larger, what
+            each has of its own smaller: equal directions need not come to 1.
+        low, high: its interval (jackknife over units).
+        corrected: without that noise: every unit's difference times the other units' differences of the other model
+            alone, over the root of the same within each model; NaN where units do not agree on a direction.
+        corrected_low, corrected_high: its interval (jackknife over units).
+        ceiling: the root of the product of both split-half cosines: how well halves agree.
         by_chance: the 95th percentile of the absolute cosine when one side's labels are shuffled.
     """
 
@@ -56,6 +59,8 @@ class Cosines(NamedTuple):
     low: Array
     high: Array
     corrected: Array
+    corrected_low: Array
+    corrected_high: Array
     ceiling: Array
     by_chance: Array
 
@@ -121,28 +126,44 @@ def compare(first: Differences, second: Differences, seed: int = 0) -> Cosines:
         raise DiscretionError("two directions are compared over the same units, four or more")
     one, other, count = first.values, second.values, len(first.units)
     rng = np.random.default_rng(seed)
-    raw = cosine(first.direction, second.direction)
-    drawn = []
-    for _ in range(_RESAMPLES):
-        chosen = np.bincount(rng.integers(count, size=count), minlength=count) / count
-        drawn.append(cosine(np.tensordot(chosen, one, 1), np.tensordot(chosen, other, 1)))
-    low, high = np.nanpercentile(np.array(drawn), [2.5, 97.5], axis=0)
-    across, within_one, within_other = [], [], []
-    for _ in range(_SPLITS):
-        left, right = _halves(count, rng)
-        a, b = (one[left].mean(axis=0), one[right].mean(axis=0))
-        c, d = (other[left].mean(axis=0), other[right].mean(axis=0))
-        across.append((cosine(a, d) + cosine(b, c)) / 2)
-        within_one.append(cosine(a, b))
-        within_other.append(cosine(c, d))
-    halves = [_mean(np.array(within)) for within in (within_one, within_other)]
-    # Halves that disagree say that there is no direction to compare; two of them must not multiply to an agreement.
-    ceiling = np.sqrt(np.prod(np.maximum(halves, 0), axis=0))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        corrected = np.where(ceiling > _NONE, _mean(np.array(across)) / ceiling, np.nan)
+    sums = [one.sum(axis=0), other.sum(axis=0)]
+    raw, low, high = _jackknife(
+        cosine(*sums), np.stack([cosine(sums[0] - a, sums[1] - b) for a, b in zip(one, other, strict=True)])
+    )
+    fewer = [_without_noise(*(np.delete(values, unit, axis=0) for values in (one, other))) for unit in range(count)]
+    corrected = _jackknife(_without_noise(one, other), np.stack(fewer))
+    halves = [np.maximum(split_half(values, seed), 0) for values in (one, other)]
     flips = rng.choice([-1.0, 1.0], size=(_NULLS, count))
-    chance = [np.abs(cosine(np.tensordot(flip, one, 1) / count, second.direction)) for flip in flips]
-    return Cosines(raw, low, high, corrected, ceiling, np.nanpercentile(np.array(chance), 95, axis=0))
+    chance = _highest([np.abs(cosine(np.tensordot(flip, one, 1) / count, second.direction)) for flip in flips])
+    return Cosines(raw, low, high, *corrected, np.sqrt(np.prod(halves, axis=0)), chance)
+
+
+def _highest(values: Sequence[Array]) -> Array:
+    """The 95th percentile of each column; NaN where there is no number."""
+    columns = np.array(values)
+    found: Array = np.percentile(np.nan_to_num(columns), 95, axis=0)
+    return np.where(np.isnan(columns).all(axis=0), np.nan, found)
+
+
+def _without_noise(one: Array, other: Array) -> Array:
+    """Cosine of the means behind two sets of differences (units, layers, width), from products of different units."""
+    products = []
+    for first, second in ((one, other), (one, one), (other, other)):
+        whole = (first.sum(axis=0) * second.sum(axis=0)).sum(axis=-1)
+        products.append(whole - np.einsum("ulw,ulw->l", first, second))
+    across, within_one, within_other = products
+    # A length of noise alone comes out at 0 or below; two of them must not multiply to a direction.
+    lengths = np.sqrt(np.maximum(within_one, 0) * np.maximum(within_other, 0))
+    found: Array = np.divide(across, lengths, out=np.full_like(across, np.nan), where=lengths > _NONE)
+    return found
+
+
+def _jackknife(whole: Array, without: Array) -> tuple[Array, Array, Array]:
+    """A number a layer and its 95% bounds, from what it is without each of the units: (units, layers)."""
+    count = len(without)
+    spread = np.sqrt((count - 1) / count * ((without - without.mean(axis=0)) ** 2).sum(axis=0))
+    reach = stats.t.ppf(0.975, count - 1) * spread
+    return whole, whole - reach, whole + reach
 
 
 class Separation(NamedTuple):
@@ -161,8 +182,6 @@ class Separation(NamedTuple):
 
 def separation(direction: Array, held_out: Array) -> Separation:
     """`direction` (layers, width) tried on `held_out` (units, layers, width)."""
-    from scipy.stats import binom
-
     length = np.linalg.norm(direction, axis=-1)
     unit = np.divide(direction, length[:, None], out=np.zeros_like(direction), where=length[:, None] > _NONE)
     projected = np.einsum("ulw,lw->ul", held_out, unit)
@@ -173,7 +192,7 @@ def separation(direction: Array, held_out: Array) -> Separation:
     right = (projected > _NONE).sum(axis=0)
     ties = (np.abs(projected) <= _NONE).sum(axis=0)
     counted = np.maximum(len(projected) - ties, 0)
-    p_value = np.where(counted > 0, binom.sf(right - 1, np.maximum(counted, 1), 0.5), 1.0)
+    p_value = np.where(counted > 0, stats.binom.sf(right - 1, np.maximum(counted, 1), 0.5), 1.0)
     return Separation(effect, right / max(len(projected), 1), p_value)
 
 

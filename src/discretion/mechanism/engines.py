@@ -2,9 +2,12 @@
 
 import json
 import os
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import islice
 from multiprocessing import get_context
@@ -14,7 +17,7 @@ import torch
 
 from discretion.corpus.chat import Chat
 from discretion.errors import DiscretionError
-from discretion.mechanism.influence import Influence
+from discretion.mechanism.influence import Influence, refuse_rounded
 from discretion.mechanism.scoring import Row, Scorer
 from discretion.models import Question, load_here
 from discretion.models.local import LocalModel
@@ -67,11 +70,13 @@ def started(plan: Plan, model: LocalModel, engine: str, workers: int) -> Iterato
     Raises:
         DiscretionError: Ray is asked for and not installed.
     """
+    if plan.questions:
+        refuse_rounded(model)  # said here, not by a worker
     if engine == "local":
         scorer = plan.scorer(model)
         yield lambda chunks: (scorer.rows(chunk.chats, chunk.first) for chunk in chunks)
     elif engine == "processes":
-        with ProcessPoolExecutor(workers, get_context("spawn"), _load, (plan, workers)) as pool:
+        with ProcessPoolExecutor(workers, get_context("spawn"), _load_here, (plan, workers)) as pool:
             yield lambda chunks: _ordered(pool, chunks, workers * _AHEAD)
     else:
         yield lambda chunks: _by_ray(plan, chunks, workers)
@@ -79,15 +84,34 @@ def started(plan: Plan, model: LocalModel, engine: str, workers: int) -> Iterato
 
 def _ordered(pool: ProcessPoolExecutor, chunks: Iterable[Chunk], ahead: int) -> Iterator[list[Row]]:
     waiting: deque[Future[list[Row]]] = deque()
-    for chunk in chunks:
-        waiting.append(pool.submit(_rows, chunk))
-        if len(waiting) >= ahead:
+    try:
+        for chunk in chunks:
+            waiting.append(pool.submit(_rows, chunk))
+            if len(waiting) >= ahead:
+                yield waiting.popleft().result()
+        while waiting:
             yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
+    except BrokenProcessPool as error:
+        raise DiscretionError(
+            "--engine processes: a worker ended (what it said is above; no memory perhaps: fewer --workers). "
+            "What is scored is kept; go on with --resume"
+        ) from error
 
 
 _scorer: Scorer | None = None  # of a worker process
+
+
+def _load_here(plan: Plan, workers: int) -> None:
+    """Load in a process of a pool, which ends when the one that started it does, however that ends."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+    _load(plan, workers)
 
 
 def _load(plan: Plan, workers: int) -> None:
@@ -116,7 +140,11 @@ def _by_ray(plan: Plan, chunks: Iterable[Chunk], workers: int) -> Iterator[list[
     while window := list(islice(rest, _WINDOW * workers)):
         rows = [{"first": chunk.first, "chats": [chat.model_dump_json() for chat in chunk.chats]} for chunk in window]
         made = ray.data.from_items(rows).map(_RayScorer, fn_constructor_args=(plan, workers), concurrency=workers)
-        found = sorted(made.iter_rows(), key=lambda row: int(row["first"]))
+        try:
+            found = sorted(made.iter_rows(), key=lambda row: int(row["first"]))
+        except ray.exceptions.RayError as error:
+            said = str(error).strip().splitlines()[-1]
+            raise DiscretionError(f"--engine ray: a worker failed ({said}); --resume goes on") from error
         yield from (json.loads(row["rows"]) for row in found)
 
 

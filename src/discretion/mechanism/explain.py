@@ -47,7 +47,7 @@ from discretion.scenarios import Scenario, choose, load_suite
 
 Array = NDArray[np.float64]
 Say = Callable[[str], None]
-_LETTERS, _RANDOM = 40, 4
+_LETTERS, _SHUFFLED = 40, 19  # the direction beats so many by chance in one of 20
 ORDERS = ("yes-first", "no-first")
 
 
@@ -65,7 +65,7 @@ class ExplainSettings:
         max_new_tokens: of the messages that are written under a dose; 0 writes none.
     """
 
-    suite: str = "builtin"
+    suite: str = "builtin:dev"
     contrast: str = "items"
     orders: tuple[str, ...] = ORDERS
     units: int = 50
@@ -94,6 +94,8 @@ def explain(base: str, tuned: str, out: Path, asked: ExplainSettings, say: Say) 
     Raises:
         DiscretionError: a model is not a local one, or the suite has no scenario with both kinds of items.
     """
+    if out.is_file() or (out.is_dir() and any(out.iterdir()) and not (out / "stages").is_dir()):
+        raise DiscretionError(f"{out}: holds other files than an explanation's; choose another --out")
     scenarios = choose(load_suite(asked.suite, data_dir=asked.data_dir), None)
     made = item_contrasts(scenarios) if asked.contrast == "items" else option_contrasts(scenarios, asked.orders)
     contrasts = made[: asked.units]
@@ -124,7 +126,8 @@ def explain(base: str, tuned: str, out: Path, asked: ExplainSettings, say: Say) 
     say(f"The causal check at layer {layer}")
     vectors = {name: torch.tensor(part.part(fit).direction, dtype=torch.float32) for name, part in found.items()}
     acted = [scenario for scenario in scenarios if scenario.cluster in held_out and scenario.instruction]
-    checked = _causal(stages, models, asks, acted, layer, vectors["base"], asked)
+    shuffled = _shuffled(found["base"].part(fit).values[:, layer], vectors["base"][layer])
+    checked = _causal(stages, models, asks, acted, layer, vectors["base"], shuffled, asked)
     units = [unit for unit, _, _ in asks]
     for name, model in models.items():
         facts = {"suite": asked.suite, "seed": str(asked.seed), "units": str(len(fit)), "of": model.name}
@@ -223,34 +226,41 @@ def _causal(
     acted: Sequence[Scenario],
     layer: int,
     vector: torch.Tensor,
+    shuffled: Sequence[torch.Tensor],
     asked: ExplainSettings,
 ) -> dict[str, Any]:
-    """What adding the base's direction, taking it out, and putting the base's stream into the tuned model does."""
+    """What adding the base's direction, taking it out, and putting the base's stream into the tuned model does.
+
+    `shuffled`: what is found where units' safe and leaky sides are mixed up, added in its place.
+    """
     probes, units = [(question, leaky) for _, question, leaky in asks], [unit for unit, _, _ in asks]
     along = vector[layer]
     marked: list[Any] = [[model.fingerprint, model.engine] for model in models.values()]
     marked.append([question.prompt for question, _ in probes])
     result: dict[str, Any] = {"doses": list(asked.doses), "answers": {}, "removed": {}, "messages": {}}
     for role, model in models.items():
-        told = []
+        told: list[dict[str, Any]] = []
+        ends: list[Array] = []
         for dose in asked.doses:
             key = [*marked, layer, along.tolist(), dose]
             kept = stages.get(f"dose-{role}-{dose:g}", key, partial(_dosed, model, probes, layer, along, dose))
-            told.append(interval(by_unit(kept["difference"][:, None], units)) | {"mass": float(kept["mass"].mean())})
+            ends.append(kept["difference"][:, None])
+            told.append(interval(by_unit(ends[-1], units)) | {"mass": float(kept["mass"].mean())})
         result["answers"][role] = told
+        if role == "tuned":
+            result["moved"] = interval(by_unit(ends[-1] - ends[0], units))
         key = [*marked, layer, along.tolist()]
         kept = stages.get(f"removed-{role}", key, partial(_without, model, probes, layer, along))
         result["removed"][role] = interval(by_unit(kept["difference"][:, None], units))
     result["chance"] = []
-    for number in range(_RANDOM):
-        drawn = torch.randn(len(along), generator=torch.Generator().manual_seed(number + 1))
-        drawn *= along.norm() / drawn.norm()
-        ends = []
+    for number, drawn in enumerate(shuffled):
+        sides = []
         for dose in (asked.doses[0], asked.doses[-1]):
             key = [*marked, layer, drawn.tolist(), dose]
             made = partial(_dosed, models["tuned"], probes, layer, drawn, dose)
-            ends.append(float(stages.get(f"random-{number}-{dose:g}", key, made)["difference"].mean()))
-        result["chance"].append(abs(ends[1] - ends[0]))  # the sign of a random direction is chosen afterwards
+            kept = stages.get(f"shuffled-{number}-{dose:g}", key, made)
+            sides.append(float(by_unit(kept["difference"][:, None], units).mean()))
+        result["chance"].append(abs(sides[1] - sides[0]))  # the sign of such a direction is chosen afterwards
     streams = stages.get("patched", marked, partial(_patched, models, probes))
     result["patched"] = interval(by_unit(streams["difference"], units))
     written = [[task(scenario, "naive"), [vars(item) for item in scenario.items]] for scenario in acted]
@@ -264,6 +274,13 @@ def _causal(
             "coverage": mean_of_known(kept["coverage"]),
         }
     return result
+
+
+def _shuffled(values: Array, along: torch.Tensor) -> list[torch.Tensor]:
+    """Directions from these units (units, width) with their sides mixed up, as long as the real one."""
+    flips = np.random.default_rng(0).choice([-1.0, 1.0], size=(_SHUFFLED, len(values)))
+    found = [torch.tensor(flip @ values, dtype=torch.float32) for flip in flips]
+    return [vector * (along.norm() / vector.norm().clamp_min(1e-12)) for vector in found]
 
 
 def _dosed(

@@ -6,6 +6,7 @@ the weights moved along g and against it: two forward passes a sample and no gra
 (correlation 1.0000 with the exact product at epsilon 0.02 and a g of length 1; useless at 1).
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -34,9 +35,7 @@ class Influence:
             DiscretionError: the weights are not in float32: a step so small would be rounded away.
         """
         self._model = model
-        with model.inside() as network:
-            if any(weight.dtype != torch.float32 for weight in _weights(network)):
-                raise DiscretionError(f"{model.name}: influence needs weights in float32 (--dtype float32)")
+        refuse_rounded(model)
         self.gradient = _leak_gradient(model, questions)
 
     def scores(self, samples: Sequence[Tokens]) -> Array:
@@ -65,6 +64,17 @@ class Influence:
                     weight.data = old
 
 
+def refuse_rounded(model: LocalModel) -> None:
+    """Refuse weights in less than float32, in which a step so small would be rounded away.
+
+    Raises:
+        DiscretionError: the model's are.
+    """
+    with model.inside() as network:
+        if any(weight.dtype != torch.float32 for weight in _weights(network)):
+            raise DiscretionError(f"{model.name}: influence needs weights in float32 (--dtype float32)")
+
+
 def _leak_gradient(model: LocalModel, questions: Sequence[tuple[Question, int]]) -> list[torch.Tensor]:
     """The gradient of the mean of (leaky less safe logit), of length 1 over all matrices of the blocks."""
     with model.inside() as network:
@@ -77,22 +87,21 @@ def _leak_gradient(model: LocalModel, questions: Sequence[tuple[Question, int]])
             for question, leaky in questions:
                 logits, options = model.answer_with_gradient(question)
                 gap = logits[options[leaky]] - logits[options[1 - leaky]]
-                for part, gradient in zip(total, torch.autograd.grad(gap, weights), strict=True):
-                    part += gradient
+                for part, gradient in zip(total, torch.autograd.grad(gap, weights, allow_unused=True), strict=True):
+                    if gradient is not None:  # experts that no token went to
+                        part += gradient
         finally:
             for weight, before in zip(weights, wanted, strict=True):
                 weight.requires_grad_(before)
-    length = torch.sqrt(
-        sum((part.float().pow(2).sum() for part in total), start=torch.zeros((), device=total[0].device))
-    )
-    return [part / length.clamp_min(1e-12) for part in total]
+    length = math.sqrt(sum(float(part.float().pow(2).sum()) for part in total))
+    return [part / max(length, 1e-12) for part in total]
 
 
 def _weights(network: Any) -> list[Any]:
-    """The matrices of the blocks: what tuning changes, an adapter's own left as they are."""
+    """The matrices of the blocks, experts among them: what tuning changes, an adapter's own left as they are."""
     return [
         weight
         for block in anatomy(network).blocks
         for name, weight in block.named_parameters()
-        if weight.dim() == 2 and "lora_" not in name
+        if weight.dim() >= 2 and "lora_" not in name and "bias" not in name
     ]

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import torch
 
 from discretion.corpus.chat import Chat
+from discretion.errors import DiscretionError
 from discretion.mechanism.capture import PROMPT, RESPONSE, Tokens, capture
 from discretion.mechanism.features import features
 from discretion.mechanism.influence import Influence
@@ -45,8 +46,22 @@ class Scorer(NamedTuple):
     max_length: int = 1024
 
     def rows(self, chats: Sequence[Chat], first: int) -> list[Row]:
-        """A row a chat, `index` counting from `first`; a chat without an answer within the length has no scores."""
-        samples = [self._tokens(chat, chat.completion[-1].content) for chat in chats]
+        """A row a chat, `index` counting from `first`.
+
+        A chat without an answer within the length, or one that the model's template refuses, has no scores.
+
+        Raises:
+            DiscretionError: the template refuses all of them.
+        """
+        samples, refused = [], None
+        for chat in chats:
+            try:
+                samples.append(self._tokens(chat, chat.completion[-1].content))
+            except DiscretionError as error:
+                samples.append(Tokens([], []))
+                refused = error
+        if refused is not None and not any(sample.prompt for sample in samples):
+            raise refused
         places = [place for place, sample in enumerate(samples) if sample.response]
         rows: list[Row] = [
             {"index": first + place, "length": len(sample.response), **features(chat)}

@@ -41,7 +41,7 @@ def last_streams(model: LocalModel, question: Question) -> torch.Tensor:
     with model.inside() as network:
         blocks = anatomy(network).blocks
         seen = [torch.empty(0)] * len(blocks)
-        with watched(blocks, lambda number, hidden: seen.__setitem__(number, hidden[0, -1].clone())):
+        with watched(blocks, lambda number, hidden: seen.__setitem__(number, hidden[0, -1].cpu())):
             next(iter(model.answers([question])))
     return torch.stack(seen)
 

@@ -39,6 +39,10 @@ def verdict(found: Mapping[str, Any]) -> str:
     if tells is None:
         return "No reference sets were scored, so the set as a whole has no standing; samples can still be ranked."
     area = f"{tells['auroc']:.2f} [{tells['low']:.2f}, {tells['high']:.2f}]"
+    if stands is None and not tells["low"] <= 0.5 <= tells["high"]:
+        return (
+            f"Too few samples have scores for the set to have a standing; samples can still be ranked (AUROC {area})."
+        )
     if stands is None:
         return (
             f"Projection does not tell our helpful from our control samples on this model (AUROC {area}), so it says "
