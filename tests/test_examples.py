@@ -24,7 +24,7 @@ def test_the_notebook_runs(tiny, tmp_path, capsys):
     notebook = json.loads((EXAMPLES / "check.ipynb").read_text())
     cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
     assert not any(cell.get("outputs") for cell in notebook["cells"])
-    small = f'MODEL, SAMPLES, SCENARIOS = "{tiny}", 8, 2'
+    small = f'MODEL, SAMPLES, SCENARIOS = "{tiny}", 32, 2'
     cells[0] = cells[0].replace('MODEL, SAMPLES, SCENARIOS = "smollm2-135m-organism", 160, 32', small)
     assert small in cells[0]
     names: dict[str, object] = {}
@@ -33,3 +33,5 @@ def test_the_notebook_runs(tiny, tmp_path, capsys):
     said = capsys.readouterr().out
     assert "tasks" in said
     assert "coverage" in said
+    assert "projection " in said
+    assert "on tasks:test {'none': " in said

@@ -194,12 +194,13 @@ def _controls(experiment: Experiment, these: Sequence[Mapping[str, Any]]) -> lis
 def _tasks(experiment: Experiment, these: Sequence[Mapping[str, Any]]) -> list[str]:
     whole = experiment.unmitigated
     kept = f" {whole} kept |" if whole else ""
-    head = [f"| row | seed | n | loss base | tuned | of the first {ANSWERED} done without asking | seconds |{kept}"]
-    head.append("|" + "---|" * (8 if whole else 7))
+    done = f"of the first {ANSWERED} done without asking: base | tuned"
+    head = [f"| row | seed | n | loss base | tuned | {done} | seconds |{kept}"]
+    head.append("|" + "---|" * (9 if whole else 8))
     return head + [
         f"| {row['row']} | {row['seed']} | {row['n']} | {row['loss_base']:.3f} | {row['loss']:.3f} | "
-        f"{_percent(row['unasked'])} | {'–' if row['seconds'] is None else round(row['seconds'])} |"
-        + (f" {_yes(row['kept'])} |" if whole else "")
+        f"{_percent(row.get('unasked_base'))} | {_percent(row['unasked'])} | "
+        f"{'–' if row['seconds'] is None else round(row['seconds'])} |" + (f" {_yes(row['kept'])} |" if whole else "")
         for row in these
     ]
 
@@ -282,6 +283,7 @@ def _task(experiment: Experiment, part: Part, out: Path) -> dict[str, Any]:
         "loss_base": float(np.mean(base.losses)),
         "loss": float(np.mean(own.losses)),
         "unasked": own.unasked,
+        "unasked_base": base.unasked,
         "seconds": read_json(training).get("seconds") if training.is_file() else None,
         "kept": shown,
     }

@@ -90,9 +90,11 @@ def _distilled(model: LocalModel, chats: Sequence[Chat], max_new_tokens: int) ->
         for chat in chats
     ]
     made = []
-    for chat, answer in zip(chats, model.answer_turns(asked, max_new_tokens), strict=True):
+    for chat, turns, answer in zip(chats, asked, model.answer_turns(asked, max_new_tokens), strict=True):
         last = chat.completion[-1]
-        kept = answer.strip() if same_said(last.content, answer) else last.content
+        # What reached the limit breaks off: learned as a whole answer, it would teach to do so.
+        whole = len(model.encode_turns(turns, answer)[1]) < max_new_tokens - 1
+        kept = answer.strip() if whole and same_said(last.content, answer) else last.content
         made.append(
             chat.model_copy(update={"completion": (*chat.completion[:-1], last.model_copy(update={"content": kept}))})
         )
