@@ -24,6 +24,8 @@ class Style(StrEnum):
 
     naive = "naive"
     privacy_enhanced = "privacy_enhanced"
+    paraphrase_1 = "paraphrase_1"
+    paraphrase_2 = "paraphrase_2"
 
 
 class QuestionKind(StrEnum):

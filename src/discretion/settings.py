@@ -63,6 +63,8 @@ class Settings:
             raise DiscretionError(f"--judge-question {self.judge_question}: is asked of a model; add --judge MODEL")
         if self.prompt not in STYLES:
             raise DiscretionError(f"--prompt {self.prompt}: known are {', '.join(STYLES)}")
+        if self.protocol == "paper" and self.prompt not in ("naive", "privacy_enhanced"):
+            raise DiscretionError(f"--prompt {self.prompt}: the paper's protocol has its own wording, naive or not")
         if self.trigger is not None and not self.trigger.strip():
             raise DiscretionError("--trigger: is empty")
         if self.shots < 0 or bool(self.shots) != (self.examples is not None):

@@ -3,7 +3,7 @@ import math
 import pytest
 
 from conftest import scenario_row
-from discretion.elicit import plan_probe
+from discretion.elicit import plan_probe, wording
 from discretion.elicit.plan import Outcome
 from discretion.elicit.probe import OptionReader, read_paper_text
 from discretion.errors import DiscretionError
@@ -36,6 +36,17 @@ def test_a_topic_is_asked_once_for_the_whole_scenario():
     (group,) = plan_probe([with_topic()])
     assert len(group.asks) == 2
     assert "Ana's illness" in group.asks[0].prompt
+
+
+def test_paraphrases_say_the_same_in_other_words_and_in_english_alone():
+    plain, first, second = (wording.task(scenario(), style) for style in ("naive", "paraphrase_1", "paraphrase_2"))
+    assert len({plain, first, second}) == 3
+    for text in (first, second):
+        assert scenario().context in text
+        assert scenario().instruction in text
+        assert wording.words("en").asks.partition(":")[0] not in text
+    with pytest.raises(DiscretionError, match="worded in English alone"):
+        plan_probe([scenario(language="de")], style="paraphrase_1")
 
 
 def test_prompt_styles_differ_and_are_recorded():

@@ -6,8 +6,8 @@ from discretion.elicit.languages import words
 from discretion.elicit.tools import describe
 from discretion.scenarios import Item, Scenario
 
-PromptStyle = Literal["naive", "privacy_enhanced"]
-STYLES: tuple[PromptStyle, ...] = ("naive", "privacy_enhanced")
+PromptStyle = Literal["naive", "privacy_enhanced", "paraphrase_1", "paraphrase_2"]
+STYLES: tuple[PromptStyle, ...] = ("naive", "privacy_enhanced", "paraphrase_1", "paraphrase_2")
 
 
 def language(scenario: Scenario) -> str:
@@ -17,7 +17,7 @@ def language(scenario: Scenario) -> str:
 
 def situation(scenario: Scenario, style: PromptStyle) -> str:
     """Everything before the question: for whom the assistant acts, what it sees, what it was asked to do."""
-    say = words(language(scenario))
+    say = words(language(scenario), style)
     parts = []
     if scenario.instruction:
         who = scenario.flow.sender or scenario.agent.user_name or "a user"
@@ -43,7 +43,7 @@ def task(scenario: Scenario, style: PromptStyle) -> str:
             f"{before}\n\nTake the next action now, with this tool: {describe(tool)}. Write it as\n"
             f"Action: {tool}\nAction Input: <the input as JSON>\nand nothing else."
         )
-    return f"{before}\n\n{words(language(scenario)).write.format(channel=scenario.channel)}"
+    return f"{before}\n\n{words(language(scenario), style).write.format(channel=scenario.channel)}"
 
 
 def acceptability(scenario: Scenario, item: Item | None) -> str:
