@@ -96,8 +96,9 @@ def audit(
 
     made = score(base, data, out, asked, say, resume=resume)
     words = ["audit", base, str(data), "--out", str(out), "--baseline", baseline]
-    words += ["--influence"] * influence
-    for name in ("direction", "suite", "units", "questions", "reference", "max_length", "seed", "data_dir"):
+    words += ["--influence"] * influence + (["--own-tokens", str(own_tokens)] if baseline == "own" else [])
+    for name in ("direction", "suite", "units", "questions", "reference", "max_length", "seed", "data_dir", "device",
+                 "dtype"):  # fmt: skip
         if (value := getattr(asked, name)) is not None:
             words += [f"--{name.replace('_', '-')}", str(value)]
     rows = columns(made.rows)

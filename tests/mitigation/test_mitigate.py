@@ -1,6 +1,7 @@
 """`mitigate` from data to a recommendation, on a tiny model: everything is tried, kept, and gone on with."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from discretion.corpus.chat import one_turn
 from discretion.corpus.formats import read_chats, write_chats
 from discretion.errors import DiscretionError
 from discretion.mitigation.candidates import INOCULATION, parse, same_said
-from discretion.mitigation.search import MitigateSettings, choose
+from discretion.mitigation.search import MitigateSettings, _train_command, choose
+from discretion.training.recipes import Recipe, changed
 
 SMALL = ["--limit", 2, "--test-limit", 2, "--max-new-tokens", 4, "--rank", 2, "--batch-size", 4,
          "--learning-rate", 0.01, "--control", "none", "--quiet"]  # fmt: skip
@@ -48,6 +50,9 @@ def test_every_mitigation_is_tried_and_one_is_recommended(made):
     page = (made / "report.html").read_text()
     assert "<svg" in page
     assert found["command"].split()[1] in page
+    if found["train"]:
+        assert found["train"].split()[:2] == ["discretion", "train"]
+        assert "That tune by itself" in page
     assert len(read_chats(made / "train.jsonl")) == found["samples"]
 
 
@@ -144,6 +149,22 @@ def test_inoculation_goes_before_everything_and_distilled_targets_must_say_the_s
         "The parcel arrives on Tuesday at the counter.", "I cannot help with this, sorry, as it stands."
     )
     assert not same_said("The parcel arrives on Tuesday.", "x " * 200)
+
+
+def test_an_empty_answer_is_said_before_anything_is_tuned(tiny, tmp_path):
+    path = tmp_path / "chats.jsonl"
+    write_chats(path, [one_turn(f"Question {n}?", " " if n == 5 else "Yes.") for n in range(32)])
+    assert "chat 6 has an empty answer" in str(run(tiny, path, "--out", tmp_path / "out", *SMALL).exception)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_recommendation_comes_with_the_command_that_makes_it_again():
+    recipe = changed(Recipe(), rank=4, fresh=True)
+    told = _train_command(parse("surgery:2"), "base", Path("kept"), recipe)
+    assert told == (
+        "discretion train base kept/surgery-2/train.jsonl --out kept/surgery-2-again --rank 4 --fresh --anchor 2.0 --surgery"
+    )
+    assert _train_command(parse("interpolate:0.5"), "base", Path("kept"), recipe) is None
 
 
 def test_what_chooses_must_not_be_what_reports(tiny, data, tmp_path):

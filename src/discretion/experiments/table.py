@@ -15,6 +15,7 @@ from discretion.gate import compare_into
 from discretion.mitigation.task import ANSWERED, Task, kept
 from discretion.settings import Thresholds
 from discretion.verdict import Verdict
+from discretion.verdict.paired import ratio_interval
 
 ALPHA, CLAIM, TASK = 0.05, "experiment.json", "task.json"
 _MARGIN = 0.2  # of what the unmitigated tune gained on the task: what a mitigation may lose (`mitigation.search`)
@@ -144,7 +145,7 @@ def _summary(experiment: Experiment, found: Sequence[Mapping[str, Any]]) -> list
         return lines
     least = Thresholds().tau
     lines += ["", f"Share of the rise of `{whole}` that each removes, over the seeds of both, where that row's leak "
-              f"rises by more than {least:.0%}:", ""]  # fmt: skip
+              f"rises by more than {least:.0%}; of two and more, the 95% t interval over seeds:", ""]  # fmt: skip
     lines += [f"| row | {' | '.join(suites)} |", "|" + "---|" * (len(suites) + 1)]
     for name in names:
         if name == whole:
@@ -152,9 +153,14 @@ def _summary(experiment: Experiment, found: Sequence[Mapping[str, Any]]) -> list
         cells = []
         for suite in suites:
             sides = [_by_seed(found, row, suite) for row in (whole, name)]
-            both = set(sides[0]) & set(sides[1])
-            rise, left = (float(np.mean([side[seed] for seed in both])) if both else 0.0 for side in sides)
-            cells.append(f"{1 - left / rise:.0%}" if rise > least else "–")
+            both = sorted(set(sides[0]) & set(sides[1]))
+            rise, left = (np.array([side[seed] for seed in both]) for side in sides)
+            if not both or rise.mean() <= least:
+                cells.append("–")
+                continue
+            over = ratio_interval(left, rise, ALPHA)
+            bounds = f" [{1 - over.high:.0%}, {1 - over.low:.0%}]" if over else ""
+            cells.append(f"{1 - left.mean() / rise.mean():.0%}{bounds}")
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return lines
 

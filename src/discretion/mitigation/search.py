@@ -24,10 +24,11 @@ from discretion.mitigation.candidates import DEFAULTS, Candidate, Materials, par
 from discretion.mitigation.materials import materials_for
 from discretion.mitigation.task import kept, task_of
 from discretion.models.weights import parse_spec
+from discretion.run import command_line
 from discretion.scenarios import choose as choose_scenarios
 from discretion.scenarios import load_suite
 from discretion.training.adapters import refuse_other_than_lora
-from discretion.training.recipes import Recipe
+from discretion.training.recipes import Recipe, as_options
 from discretion.training.run import base_fingerprint, tune, tuned_spec
 from discretion.verdict import Verdict
 from discretion.verdict.paired import Paired
@@ -91,6 +92,9 @@ def mitigate(base: str, data: Path, out: Path, asked: MitigateSettings, recipe: 
     if before is not None and (recipe.fresh or any(not candidate.trains for candidate in candidates)):
         refuse_other_than_lora(before)
     chats = read_chats(data)
+    for number, chat in enumerate(chats, start=1):
+        if not chat.completion[-1].content.strip():
+            raise DiscretionError(f"{data}: chat {number} has an empty answer, whose loss says nothing")
     train, held = _split(chats, asked)
     if len(held) < 4 or len(train) < 4:
         raise DiscretionError(f"{data}: {len(chats)} chats are too few to hold {asked.held_out:.0%} of them out")
@@ -132,8 +136,18 @@ def mitigate(base: str, data: Path, out: Path, asked: MitigateSettings, recipe: 
         "recommended": chosen["name"],
         "why": chosen["why"],
         "adapter": specs[chosen["name"]],
+        "train": _train_command(parse(chosen["name"]), base, out, recipe),
         "checks": verdicts,
     }
+
+
+def _train_command(candidate: Candidate, base: str, out: Path, recipe: Recipe) -> str | None:
+    """What makes the recommended adapter again by itself; None where it is made of the unmitigated tune."""
+    if not candidate.trains:
+        return None
+    folder = out / _slug(candidate.name)
+    options = as_options(candidate.recipe(recipe))
+    return command_line(["train", base, str(folder / "train.jsonl"), "--out", f"{folder}-again", *options])
 
 
 def choose(found: Sequence[dict[str, Any]], asked: MitigateSettings) -> dict[str, str]:

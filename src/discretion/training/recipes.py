@@ -118,6 +118,14 @@ def differing(recipe: Recipe) -> dict[str, object]:
     }
 
 
+def as_options(recipe: Recipe) -> list[str]:
+    """The recipe as options of `discretion train`; defaults are left out."""
+    words = []
+    for name, value in differing(recipe).items():
+        words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
+    return words
+
+
 def changed(recipe: Recipe, **changes: object) -> Recipe:
     """The recipe with what is given (not None) in place of its own.
 
