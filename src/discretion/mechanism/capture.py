@@ -16,6 +16,7 @@ from transformers.cache_utils import DynamicLayer
 from discretion.errors import DiscretionError
 from discretion.mechanism.anatomy import Anatomy, anatomy, watched
 from discretion.models.local import LocalModel
+from discretion.models.writing import in_halves
 
 # Tokens of a batch: batches gain nothing on a CPU, where memory is what is short.
 _TOKENS_AT_ONCE, _TOKENS_AT_ONCE_ELSEWHERE = 1024, 32_768
@@ -68,7 +69,13 @@ def capture(model: LocalModel, samples: Sequence[Tokens], *, with_loss: bool = F
         device = next(parts.backbone.parameters()).device
         most = _TOKENS_AT_ONCE if device.type == "cpu" else _TOKENS_AT_ONCE_ELSEWHERE
         for batch in _batches(samples, most, _shares(network)):
-            yield _pass(network, parts, batch, device, with_loss)
+            try:
+                yield from in_halves(batch, lambda part: [_pass(network, parts, part, device, with_loss)])
+            except torch.OutOfMemoryError as error:
+                raise DiscretionError(
+                    f"{model.name}: a sample of {len(batch[0].rest)} tokens or more does not fit into the GPU's "
+                    "memory; give a smaller --max-length, or --dtype bfloat16"
+                ) from error
 
 
 def gathered(model: LocalModel, samples: Sequence[Tokens], pool: int = RESPONSE) -> torch.Tensor:
@@ -146,7 +153,7 @@ def _batches(samples: Sequence[Tokens], most: int, shares: bool) -> Iterator[lis
 def _within(entries: Sequence[_Sample], most: int) -> Iterator[list[_Sample]]:
     batch: list[_Sample] = []
     for entry in entries:
-        longest = max(len(sample.rest) for sample in (*batch, entry))
+        longest = entry.start + max(len(sample.rest) for sample in (*batch, entry))  # the cache is copied for each
         if batch and longest * (len(batch) + 1) > most:
             yield batch
             batch = []

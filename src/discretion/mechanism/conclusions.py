@@ -128,6 +128,11 @@ def _causal(found: Found) -> str:
         said += " More of it makes safer answers, more than chance does."
     else:
         said += " That it makes safer answers is not shown, so it is a sign of the norm at most, not its cause."
+    out, zero = checked["removed"]["tuned"], min(range(len(doses)), key=lambda place: abs(doses[place]))
+    said += (
+        f" Taken out, it is {out['mean'][0]:+.2f} [{out['low'][0]:+.2f}, {out['high'][0]:+.2f}], where it is "
+        f"{tuned[zero]['mean'][0]:+.2f} with {doses[zero]:g} times added."
+    )
     if checked["messages"]:
         shown = ", ".join(
             f"{dose}: "

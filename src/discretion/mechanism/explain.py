@@ -102,6 +102,7 @@ def explain(base: str, tuned: str, out: Path, asked: ExplainSettings, say: Say) 
     if len(contrasts) < 8:
         raise DiscretionError(
             f"{asked.suite}: {len(contrasts)} units have both right and wrong items to tell; 8 are needed"
+            + ("" if asked.contrast == "options" else " (--contrast options asks about wrong ones alone)")
         )
     here = load_here([base, tuned], device=asked.device, dtype=asked.dtype, pair=True)
     models = dict(zip(("base", "tuned"), here, strict=True))

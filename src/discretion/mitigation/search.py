@@ -122,8 +122,8 @@ def mitigate(base: str, data: Path, out: Path, asked: MitigateSettings, recipe: 
         verdicts[name] = Verdict.model_validate(read_json(folder / "verdict.json")).model_dump(mode="json")
     against = None
     if chosen["name"] != NONE:
-        on_test = [_tested(specs[name], out / _slug(name) / "test", asked) for name in (chosen["name"], NONE)]
-        against = _less(*on_test, asked.alpha)
+        own, none = (_tested(specs[name], out / _slug(name) / "test", asked) for name in (chosen["name"], NONE))
+        against = _less(own, none, asked.alpha)
     return {
         "against_none": against,
         "base": base,
