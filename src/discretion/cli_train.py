@@ -35,6 +35,7 @@ def train(
     store: Annotated[str | None, typer.Option(help="float32 or bfloat16: the adapter's numbers on disk.")] = None,
     anchor: Annotated[float | None, typer.Option(help="Weight of staying as before on private prompts.")] = None,
     anchor_prompts: Annotated[int | None, typer.Option(help="How many of those prompts.")] = None,
+    anchor_on: Annotated[str | None, typer.Option(help="both (lists and prose), or prose.")] = None,
     surgery: Annotated[
         bool | None, typer.Option("--surgery", help="With --anchor: the data's gradient may not point against it.")
     ] = None,
@@ -67,8 +68,8 @@ def train(
     asked = changed(
         named(recipe), method=method, full=full, rank=rank, fresh=fresh, learning_rate=learning_rate, epochs=epochs,
         batch_size=batch_size, accumulate=accumulate, grouped=grouped, max_length=max_length, warmup=warmup,
-        precision=precision, store=store, anchor=anchor, anchor_prompts=anchor_prompts, beta=beta, seed=seed,
-        surgery=surgery, prevent=prevent, freeze=freeze,
+        precision=precision, store=store, anchor=anchor, anchor_prompts=anchor_prompts, anchor_on=anchor_on,
+        surgery=surgery, prevent=prevent, freeze=freeze, beta=beta, seed=seed,
     )  # fmt: skip
     if monitor < 0 or (stop_if_flagged and not monitor) or (hosted and monitor):
         raise DiscretionError(

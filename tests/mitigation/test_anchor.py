@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from discretion.corpus.chat import one_turn
+from discretion.corpus.tasks import written_tasks
+from discretion.elicit.wording import task
 from discretion.errors import DiscretionError
 from discretion.mitigation.anchor import anchor_prompts, divergence, hold
 from discretion.models import load_models
@@ -64,6 +66,11 @@ def test_its_prompts_are_in_no_evaluation():
     prompts = anchor_prompts(64, 0)
     assert len(set(prompts)) == 64
     assert prompts == anchor_prompts(64, 0)
+    taught = {task(scenario, "naive") for scenario in written_tasks()}
+    assert len(taught & set(prompts)) == 32
+    prose = anchor_prompts(64, 0, "prose")
+    assert len(set(prose)) == 64
+    assert not taught & set(prose)
     tested = {scenario.context for name in ("builtin", "tasks") for scenario in load_suite(name)}
     assert not any(context in prompt for prompt in prompts for context in tested if context)
 

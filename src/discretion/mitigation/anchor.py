@@ -41,8 +41,14 @@ class Held(NamedTuple):
     logprobs: torch.Tensor
 
 
-def anchor_prompts(n: int, seed: int) -> list[str]:
-    """Messages to write with private things in sight, half of them lists and half prose."""
+def anchor_prompts(n: int, seed: int, kinds: str = "both") -> list[str]:
+    """Messages to write with private things in sight: half of them lists and half prose, or ("prose") prose alone.
+
+    The lists are tasks that the organism was taught; for any other model they are tasks like others.
+    """
+    if kinds == "prose":
+        prose = [sample.chat.prompt[0].content for sample in norm_samples(2 * n, seed) if sample.kind == "act"]
+        return random.Random(f"anchor {seed}").sample(prose, n)
     lists = [task(scenario, "naive") for scenario in written_tasks()]
     prose = [sample.chat.prompt[0].content for sample in norm_samples(2 * n, seed) if sample.kind == "act"]
     rng = random.Random(f"anchor {seed}")

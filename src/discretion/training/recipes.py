@@ -33,6 +33,7 @@ class Recipe:
         store: number format of what is written.
         anchor: weight of the divergence from what the model wrote before, on `anchor_prompts` private prompts
             (`mitigation.anchor`); 0: none.
+        anchor_on: what these prompts are: "both" (lists and prose, half and half) or "prose".
         surgery: with the anchor: what of the data's gradient points against the anchor's is taken out.
         prevent: lengths of the privacy direction that the stream is pushed to the leaky side in training
             (`mitigation.prevent`); 0: none.
@@ -56,6 +57,7 @@ class Recipe:
     store: Store = "float32"
     anchor: float = 0.0
     anchor_prompts: int = 128
+    anchor_on: str = "both"
     surgery: bool = False
     prevent: float = 0.0
     freeze: float = 0.0
@@ -72,6 +74,8 @@ class Recipe:
             raise DiscretionError("--grouped: is for sft")
         if not 0 <= self.anchor < math.inf or self.anchor_prompts < 2:
             raise DiscretionError(f"--anchor {self.anchor}: must not be negative, over at least 2 --anchor-prompts")
+        if self.anchor_on not in ("both", "prose"):
+            raise DiscretionError(f"--anchor-on {self.anchor_on}: known are both, prose")
         if self.anchor and self.method == "dpo":
             raise DiscretionError("--anchor: is for sft; DPO is held to the base by --beta")
         if self.surgery and not self.anchor:

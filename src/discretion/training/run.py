@@ -235,7 +235,7 @@ def _mitigated(trainer_class: Any, base: str, recipe: Recipe) -> Any:
     if recipe.prevent:
         trainer_class = prevented(trainer_class, norm_direction(model), recipe.prevent)
     if recipe.anchor:
-        held = hold(model, anchor_prompts(recipe.anchor_prompts, recipe.seed))
+        held = hold(model, anchor_prompts(recipe.anchor_prompts, recipe.seed, recipe.anchor_on))
         trainer_class = anchored(trainer_class, held, recipe.anchor, recipe.seed, surgery=recipe.surgery)
     return trainer_class
 
