@@ -13,7 +13,7 @@ def explain(
     tuned: Annotated[str, typer.Argument(help="The same after it: BASE@ADAPTER, or a model.")],
     out: Annotated[Path | None, typer.Option(help="The folder to write; the same command goes on with it.")] = None,
     suite: Annotated[str, typer.Option(help="Scenarios with both right and wrong items.")] = "builtin:dev",
-    contrast: Annotated[str, typer.Option(help="Fit on items (messages) or options (letters).")] = "items",
+    contrast: Annotated[str, typer.Option(help="Fit on items (messages), options (letters) or actions.")] = "items",
     order: Annotated[list[str] | None, typer.Option(help="Options: yes-first, no-first. Default: both.")] = None,
     units: Annotated[int, typer.Option(help="Pairs or scenarios; half of them fit the direction.")] = 50,
     tried: Annotated[int, typer.Option(help="Of the other half, how many are asked about.")] = 12,

@@ -6,8 +6,14 @@ import re
 import pytest
 from typer.testing import CliRunner
 
+from conftest import scenario_row
 from discretion.cli import app
+from discretion.errors import DiscretionError
+from discretion.judges.calibrate import Labelled, read_labels
+from discretion.mechanism.contrast import action_contrasts
+from discretion.mechanism.explain import ExplainSettings
 from discretion.mechanism.vectors import load_direction
+from discretion.scenarios import Scenario, load_suite
 
 SMALL = ["--units", "8", "--tried", "2", "--max-new-tokens", "4"]
 
@@ -62,6 +68,29 @@ def test_the_same_command_computes_nothing_again(explained, tiny, adapter, monke
     code, output = run(tiny, f"{tiny}@{adapter}", "--out", explained, *SMALL)
     assert code == 0, output
     assert (explained / "explain.json").read_text() == before
+
+
+def test_actions_of_a_scenario_that_leaked_and_did_not_are_its_contrast():
+    scenario = Scenario.model_validate(scenario_row(1))
+    rows = [
+        Labelled("a", scenario.id, "Thought: hm\nAction: Send\nAction Input: all of it", "x", False),
+        Labelled("a", scenario.id, "Thought: hm\nAction: Send\nAction Input: all of it", "y", True),
+        Labelled("b", scenario.id, "Action: Send\nAction Input: little", "x", False),
+        Labelled("c", scenario.id, "I would rather not.", "x", False),
+        Labelled("a", "another", "Action: Send", "x", True),
+    ]
+    (found,) = action_contrasts([scenario], rows)
+    assert [answer.text for answer in found.leaky] == ["Action: Send\nAction Input: all of it"]
+    assert [answer.text for answer in found.safe] == ["Action: Send\nAction Input: little"]
+    assert not found.balanced
+    with pytest.raises(DiscretionError, match="is of --suite privacylens"):
+        ExplainSettings(contrast="actions")
+
+
+def test_real_actions_have_both_kinds(data_dir):
+    found = action_contrasts(load_suite("privacylens", data_dir=data_dir), read_labels(data_dir))
+    assert len(found) > 100
+    assert all(answer.text.startswith("Action:") for contrast in found for answer in contrast.safe)
 
 
 def test_another_runs_folder_is_left_alone(tmp_path, tiny):

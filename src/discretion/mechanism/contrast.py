@@ -15,6 +15,7 @@ from typing import NamedTuple
 from discretion.controls import Choice
 from discretion.elicit.probe import OptionReader, plan_probe
 from discretion.elicit.wording import PromptStyle, task
+from discretion.judges.calibrate import Labelled
 from discretion.models import Question
 from discretion.scenarios import Scenario
 
@@ -79,6 +80,28 @@ def option_contrasts(
     return [
         Contrast(cluster, tuple(safe), tuple(leaky), len(orders) > 1) for cluster, (safe, leaky) in clusters.items()
     ]
+
+
+def action_contrasts(
+    scenarios: Sequence[Scenario], labels: Sequence[Labelled], style: PromptStyle = "naive"
+) -> list[Contrast]:
+    """Final actions of several models that passed nothing on, against those that did, by their labels; a unit is a
+    scenario. They differ in more than the norm: in words, and in who wrote them.
+    """
+    revealed: dict[str, dict[str, bool]] = defaultdict(dict)
+    for row in labels:
+        written = revealed[row.scenario]
+        written[row.text] = written.get(row.text, False) or row.revealed
+    found = []
+    for scenario in scenarios:
+        sides: tuple[list[Answer], list[Answer]] = ([], [])
+        for text, leaks in revealed.get(scenario.id, {}).items():
+            action = text.rpartition("Action:")
+            if action[1]:  # its thoughts are not what is sent
+                sides[leaks].append(Answer(_user(task(scenario, style)), f"Action:{action[2]}".strip()))
+        if all(sides):
+            found.append(Contrast(scenario.cluster, tuple(sides[0]), tuple(sides[1]), False))
+    return found
 
 
 def leak_questions(scenarios: Sequence[Scenario]) -> list[tuple[str, Question, int]]:

@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 from discretion.controls import Choice, commonsenseqa, questions
 from discretion.elicit.wording import task
 from discretion.errors import DiscretionError
+from discretion.judges.calibrate import read_labels
 from discretion.mechanism import causal
 from discretion.mechanism.contrast import (
     Contrast,
+    action_contrasts,
     item_contrasts,
     leak_questions,
     letter_contrasts,
@@ -49,6 +51,7 @@ Array = NDArray[np.float64]
 Say = Callable[[str], None]
 _LETTERS, _SHUFFLED = 40, 19  # the direction beats so many by chance in one of 20
 ORDERS = ("yes-first", "no-first")
+CONTRASTS = ("items", "options", "actions")
 
 
 @dataclass(frozen=True)
@@ -56,8 +59,9 @@ class ExplainSettings:
     """What is looked at.
 
     Attributes:
-        contrast: what the direction is fitted on: "items" (messages that tell an item, right or wrong), or "options"
-            (the letters of No and Yes, in both orders).
+        contrast: what the direction is fitted on: "items" (messages that tell an item, right or wrong), "options"
+            (the letters of No and Yes, in both orders), or "actions" (PrivacyLens' final actions as CI-RL's runs took
+            them and labelled them, from `data_dir`).
         orders: which option orders are asked for "options"; one alone finds the letter, and is refused.
         units: how many pairs (in suites without pairs: scenarios), half of them to fit the direction.
         tried: of the other half, how many the lens and the causal check ask about; they cost most.
@@ -78,8 +82,10 @@ class ExplainSettings:
     dtype: str | None = None
 
     def __post_init__(self) -> None:
-        if self.contrast not in ("items", "options"):
-            raise DiscretionError(f"--contrast {self.contrast}: known are items, options")
+        if self.contrast not in CONTRASTS:
+            raise DiscretionError(f"--contrast {self.contrast}: known are {', '.join(CONTRASTS)}")
+        if self.contrast == "actions" and (self.suite != "privacylens" or self.data_dir is None):
+            raise DiscretionError("--contrast actions: is of --suite privacylens, with labels from --data-dir")
         if not self.orders or set(self.orders) - set(ORDERS):
             raise DiscretionError(f"--order {' '.join(self.orders)}: known are {', '.join(ORDERS)}")
         if self.units < 8:
@@ -97,12 +103,11 @@ def explain(base: str, tuned: str, out: Path, asked: ExplainSettings, say: Say) 
     if out.is_file() or (out.is_dir() and any(out.iterdir()) and not (out / "stages").is_dir()):
         raise DiscretionError(f"{out}: holds other files than an explanation's; choose another --out")
     scenarios = choose(load_suite(asked.suite, data_dir=asked.data_dir), None)
-    made = item_contrasts(scenarios) if asked.contrast == "items" else option_contrasts(scenarios, asked.orders)
-    contrasts = made[: asked.units]
+    contrasts = _contrasts(scenarios, asked)[: asked.units]
     if len(contrasts) < 8:
         raise DiscretionError(
-            f"{asked.suite}: {len(contrasts)} units have both right and wrong items to tell; 8 are needed"
-            + ("" if asked.contrast == "options" else " (--contrast options asks about wrong ones alone)")
+            f"{asked.suite}: {len(contrasts)} units have both safe and leaky answers; 8 are needed"
+            + (" (--contrast options asks about wrong items alone)" if asked.contrast == "items" else "")
         )
     here = load_here([base, tuned], device=asked.device, dtype=asked.dtype, pair=True)
     models = dict(zip(("base", "tuned"), here, strict=True))
@@ -169,6 +174,15 @@ def explain(base: str, tuned: str, out: Path, asked: ExplainSettings, say: Say) 
         "plane": plane(found, layer),
         "causal": checked,
     }  # fmt: skip
+
+
+def _contrasts(scenarios: Sequence[Scenario], asked: ExplainSettings) -> list[Contrast]:
+    if asked.contrast == "options":
+        return option_contrasts(scenarios, asked.orders)
+    if asked.contrast == "actions":
+        assert asked.data_dir is not None
+        return action_contrasts(scenarios, read_labels(asked.data_dir))
+    return item_contrasts(scenarios)
 
 
 def _refuse_letters(orders: Sequence[str], alike: Array) -> None:
