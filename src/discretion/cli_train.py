@@ -54,6 +54,9 @@ def train(
     stop_if_flagged: Annotated[
         bool, typer.Option("--stop-if-flagged", help="With --monitor: end the run there.")
     ] = False,
+    direction: Annotated[
+        Path | None, typer.Option(help="With --monitor: a direction of explain, the drift along which is told.")
+    ] = None,
     report_to: Annotated[str, typer.Option(help="trackio, wandb, mlflow, tensorboard or none.")] = "none",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint; done is done.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No line a step.")] = False,
@@ -71,9 +74,10 @@ def train(
         precision=precision, store=store, anchor=anchor, anchor_prompts=anchor_prompts, anchor_on=anchor_on,
         surgery=surgery, prevent=prevent, freeze=freeze, beta=beta, seed=seed,
     )  # fmt: skip
-    if monitor < 0 or (stop_if_flagged and not monitor) or (hosted and monitor):
+    if monitor < 0 or ((stop_if_flagged or direction) and not monitor) or (hosted and monitor):
         raise DiscretionError(
-            f"--monitor {monitor}: is a number of steps, for tunes on this machine (--stop-if-flagged needs it)"
+            f"--monitor {monitor}: is a number of steps, for tunes on this machine (--stop-if-flagged and "
+            "--direction need it)"
         )
     if hosted is not None:
         _hosted(hosted, base, data, out, asked, n, resume=resume, price=price, poll=poll)
@@ -88,7 +92,7 @@ def train(
     say(f"Tuning {base} on {len(samples)} samples ({asked.method}, {'all weights' if asked.full else 'LoRA'})")
     tune(
         base, samples, out, asked, say, resume=resume, report_to=report_to, facts={"recipe": recipe, **facts},
-        monitor_every=monitor, stop_if_flagged=stop_if_flagged,
+        monitor_every=monitor, stop_if_flagged=stop_if_flagged, direction=direction,
     )  # fmt: skip
     if leads:
         typer.echo(f"{out}: done. next: discretion check {base} {tuned_spec(base, out, asked)}")

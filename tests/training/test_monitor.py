@@ -7,13 +7,15 @@ import pytest
 
 from discretion.corpus.chat import one_turn
 from discretion.errors import DiscretionError
+from discretion.mechanism.vectors import load_direction, save_direction
 from discretion.training import PrivacyMonitor
 from discretion.training.monitor import (
     TASKS,
     TAU,
+    Look,
     Watched,
     flags,
-    likelihoods,
+    look,
     refuse_sharded,
     watched_digest,
     watched_tasks,
@@ -101,7 +103,7 @@ def test_likelihoods_are_those_of_the_next_tokens(tiny):
     from transformers import AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_pretrained(tiny).eval()
-    (found,) = likelihoods(model, [Watched([5, 6, 7], [8, 9])])
+    (found,) = look(model, [Watched([5, 6, 7], [8, 9])]).likely
     with torch.no_grad():
         logprobs = model(input_ids=torch.tensor([[5, 6, 7, 8, 9]])).logits[0].log_softmax(-1)
     assert found == pytest.approx(np.exp(float(logprobs[2, 8] + logprobs[3, 9]) / 2), rel=1e-4)
@@ -113,8 +115,8 @@ def test_what_tasks_begin_with_alike_is_computed_once_and_changes_nothing(tiny):
     model = AutoModelForCausalLM.from_pretrained(tiny).eval()
     # The last two differ by their lengths alone: what is shared must leave a token of each prompt.
     tasks = [Watched([5, 6, 7, 11, 12], [8, 9]), Watched([5, 6, 7], [10]), Watched([5, 6, 7, 11], [8, 9, 4])]
-    alone = [likelihoods(model, [task])[0] for task in tasks]
-    assert likelihoods(model, tasks) == pytest.approx(alone, rel=1e-4)
+    alone = [look(model, [task]).likely[0] for task in tasks]
+    assert look(model, tasks).likely == pytest.approx(alone, rel=1e-4)
 
 
 def test_a_run_that_goes_on_compares_with_the_same_beginning(tiny, tokenizer, tmp_path):
@@ -162,9 +164,9 @@ def test_batches_of_any_size_say_the_same(tiny, monkeypatch, at_once):
 
     model = AutoModelForCausalLM.from_pretrained(tiny).eval()
     tasks = [Watched([5, 6, 7, 11, 12], [8, 9]), Watched([5, 6, 7], [10]), Watched([5, 6, 7, 11], [8, 9, 4])]
-    together = likelihoods(model, tasks)
+    together = look(model, tasks).likely
     monkeypatch.setattr("discretion.training.monitor._AT_ONCE", at_once)
-    assert likelihoods(model, tasks) == pytest.approx(together, rel=1e-4)
+    assert look(model, tasks).likely == pytest.approx(together, rel=1e-4)
 
 
 def test_by_default_it_looks_every_eighth_of_the_run_and_keeps_it_beside_the_checkpoints(tiny, tokenizer, tmp_path):
@@ -187,7 +189,44 @@ def test_by_default_it_looks_every_eighth_of_the_run_and_keeps_it_beside_the_che
     Long.global_step = 100
     again = PrivacyMonitor(tokenizer, tasks=4)
     again.on_train_begin(Place, Long, None, model=None)
-    assert again._before.tolist() == long._before.tolist()
+    assert again._before.likely.tolist() == long._before.likely.tolist()
+
+
+def test_the_drift_along_a_direction_is_told_and_the_run_is_the_same(tiny, tokenizer, tmp_path):
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    path = tmp_path / "direction.safetensors"
+    vectors = torch.zeros(2, 32)
+    vectors[1, 3] = 5.0
+    save_direction(path, vectors, 1, "tiny", {})
+    model = AutoModelForCausalLM.from_pretrained(tiny).eval()
+    tasks = watched_tasks(tokenizer, 4)
+    seen = look(model, tasks, load_direction(path))
+    with torch.no_grad():
+        streams = [model.model(torch.tensor([task.before]), output_hidden_states=True) for task in tasks]
+    # The last of transformers' own hidden states is after the norm: what the block itself gave is read by a hook.
+    assert seen.likely == pytest.approx(look(model, tasks).likely, rel=1e-5)
+    assert len(seen.along) == len(streams) == 4
+    first = look(model, tasks, load_direction(path)._replace(layer=0, vectors=torch.eye(32)[:2]))
+    expected = [float(output.hidden_states[1][0, -1, 0]) for output in streams]
+    assert first.along == pytest.approx(expected, rel=1e-4, abs=1e-5)
+    run = trainer(tiny, tmp_path / "run")
+    monitor = PrivacyMonitor(tokenizer, every=4, tasks=4, direction=path).watch(run)
+    run.train()
+    plain = trainer(tiny, tmp_path / "plain")
+    plain.train()
+    losses = [[row["loss"] for row in one.state.log_history if "loss" in row] for one in (run, plain)]
+    assert losses[0] == losses[1]
+    assert all(check.drift is not None and abs(check.drift) > 0 for check in monitor.history)
+    assert any("privacy/drift" in row for row in run.state.log_history)
+    begun = PrivacyMonitor(tokenizer, every=4, tasks=4, out=tmp_path / "run" / "privacy_monitor.jsonl")
+
+    class State:
+        global_step, max_steps, is_world_process_zero = 8, 12, True
+
+    begun.on_train_begin(None, State, None)
+    assert [check.drift for check in begun.history] == [check.drift for check in monitor.history[:2]]
 
 
 def test_of_a_processor_its_tokenizer_is_taken(tokenizer):
@@ -214,9 +253,9 @@ def test_bounds_do_not_hang_on_the_tasks_lengths(tokenizer):
         global_step, max_steps = 50, 100
 
     monitor = PrivacyMonitor(tokenizer, tasks=64)
-    monitor._before = np.zeros(64)
+    monitor._before = Look(np.zeros(64), np.zeros(0), np.zeros(0))
     # Short tasks rise as far as long ones fall: in the order of their length that would be taken for a rise.
-    check = monitor._check(State, np.repeat([0.125, -0.125], 32))
+    check = monitor._check(State, Look(np.repeat([0.125, -0.125], 32), np.zeros(0), np.zeros(0)))
     assert check.low < 0 < check.high
 
 

@@ -16,6 +16,7 @@ Each check gives the mean rise over tasks and a betting confidence sequence's bo
 checks of a run share one alpha. A task counts for a rise or fall of an eighth at most, so that a few dozen tell. A
 rise whose lower bound is above `tau` in two looks running is flagged, and stops or saves the run if that was asked
 for. The first third of a run's steps is looked at but not judged: there any data shakes the model (docs/experiments).
+With a direction of `discretion explain` a check also tells how far the stream has drifted along it.
 """
 
 import copy
@@ -35,7 +36,8 @@ from discretion.corpus.tasks import told_line
 from discretion.elicit.wording import task
 from discretion.errors import DiscretionError
 from discretion.files import digest, read_jsonl, read_text, write_jsonl
-from discretion.mechanism.anatomy import Anatomy, anatomy
+from discretion.mechanism.anatomy import Anatomy, anatomy, watched
+from discretion.mechanism.vectors import Saved, load_direction
 from discretion.models.chat import lead, rendered
 from discretion.models.prefix import common_prefix, rewinds
 from discretion.scenarios import Scenario
@@ -57,6 +59,8 @@ class Check(NamedTuple):
 
     Attributes:
         level: mean probability of the private line now.
+        drift: how far the stream before the private line has moved to the safe side along the privacy direction, as a
+            share of its length before the tune; None without a direction.
     """
 
     step: int
@@ -65,6 +69,7 @@ class Check(NamedTuple):
     low: float
     high: float
     flagged: bool
+    drift: float | None = None
 
 
 def flags(lows: Sequence[tuple[int, float]], steps: int, tau: float = TAU) -> list[bool]:
@@ -121,9 +126,23 @@ def _watched(tokenizer: Any, space: str, scenario: Scenario, right: Sequence[str
     return Watched(first, both[len(first) :][:_SHARED])
 
 
+class Look(NamedTuple):
+    """What is seen of each task: (tasks,) each.
+
+    Attributes:
+        likely: how likely the private line is as what comes next, in [0, 1].
+        along: the stream before it on the direction of length 1; empty without one.
+        length: of that stream.
+    """
+
+    likely: Array
+    along: Array
+    length: Array
+
+
 @torch.no_grad()
-def likelihoods(network: Any, tasks: Sequence[Watched]) -> Array:
-    """How likely each private line is as what comes next: (tasks,), in [0, 1]."""
+def look(network: Any, tasks: Sequence[Watched], direction: Saved | None = None) -> Look:
+    """Look at every task once; nothing of the network changes."""
     parts = anatomy(network)
     device = next(parts.backbone.parameters()).device
     # Tasks are sorted by length, so that a few at a time are hardly padded; on a CPU that is 1.5 times as fast as one
@@ -131,6 +150,14 @@ def likelihoods(network: Any, tasks: Sequence[Watched]) -> Array:
     most = _AT_ONCE if device.type == "cpu" else len(tasks)
     shared, cache = _begun(parts, tasks, device)
     found: list[float] = []
+    streams: list[torch.Tensor] = []
+    seen = torch.empty(0)
+
+    def see(number: int, hidden: torch.Tensor) -> None:
+        nonlocal seen
+        if direction is not None and number == direction.layer:
+            seen = hidden
+
     for first in range(0, len(tasks), most):
         batch = tasks[first : first + most]
         rows = [(entry.before + entry.private)[shared:] for entry in batch]
@@ -140,10 +167,20 @@ def likelihoods(network: Any, tasks: Sequence[Watched]) -> Array:
         kept = copy.deepcopy(cache)
         if kept is not None:
             kept.batch_repeat_interleave(len(batch))
-        output = parts.backbone(input_ids=ids, past_key_values=kept, use_cache=kept is not None)
+        with watched(parts.blocks if direction is not None else [], see):
+            output = parts.backbone(input_ids=ids, past_key_values=kept, use_cache=kept is not None)
         hidden = output.last_hidden_state
         found += [_likelihood(parts, hidden[number], entry, shared) for number, entry in enumerate(batch)]
-    return np.array(found)
+        if direction is not None:
+            streams += [
+                seen[number, len(entry.before) - shared - 1].float().cpu() for number, entry in enumerate(batch)
+            ]
+    if direction is None:
+        return Look(np.array(found), np.zeros(0), np.zeros(0))
+    unit = direction.vectors[direction.layer].float()
+    unit = unit / unit.norm().clamp_min(1e-12)
+    stacked = torch.stack(streams)
+    return Look(np.array(found), (stacked @ unit).double().numpy(), stacked.norm(dim=-1).double().numpy())
 
 
 def _begun(parts: Anatomy, tasks: Sequence[Watched], device: torch.device) -> tuple[int, DynamicCache | None]:
@@ -195,6 +232,7 @@ class PrivacyMonitor(TrainerCallback):  # type: ignore[misc]
         stop: bool = False,
         save: bool = False,
         out: Path | None = None,
+        direction: Path | None = None,
     ) -> None:
         """Prepare the tasks; `stop` ends the run at the first flag, `save` writes a checkpoint there.
 
@@ -203,9 +241,10 @@ class PrivacyMonitor(TrainerCallback):  # type: ignore[misc]
             every: steps between two looks; None: an eighth of the run's, and no more than 50.
             out: a file for the checks, with which a run that goes on compares with the same beginning; None:
                 privacy_monitor.jsonl in the run's own folder.
+            direction: of `discretion explain`, found in the model that is tuned: checks tell the drift along it.
 
         Raises:
-            DiscretionError: a setting is wrong, or the tokenizer has no chat template.
+            DiscretionError: a setting is wrong, the tokenizer has no chat template, or the file holds no direction.
         """
         inner = getattr(tokenizer, "tokenizer", None)
         if inner is not None:
@@ -220,7 +259,8 @@ class PrivacyMonitor(TrainerCallback):  # type: ignore[misc]
         self._every, self._tau, self._alpha, self._stop, self._save, self._out = every, tau, alpha, stop, save, out
         # Tasks lie by length, of which a rise may depend; what bounds it needs an order that tells nothing.
         self._order = np.random.default_rng(0).permutation(len(self._tasks))
-        self._before: Array | None = None
+        self._direction = load_direction(direction) if direction is not None else None
+        self._before: Look | None = None
         self._trainer: Any = None
 
     def watch(self, trainer: Any) -> "PrivacyMonitor":
@@ -258,7 +298,10 @@ class PrivacyMonitor(TrainerCallback):  # type: ignore[misc]
                     f"{self._out}: does not say what this monitor saw before the run's first step; go on without "
                     "the monitor, or begin the run anew"
                 )
-            self._before = np.array(rows[0]["before"])
+            along, length = (np.array(rows[0].get(name, [])) for name in ("along", "length"))
+            if self._direction is not None and len(along) != len(self._tasks):
+                raise DiscretionError(f"{self._out}: the run was begun without a direction; go on without one")
+            self._before = Look(np.array(rows[0]["before"]), along, length)
             self.history = [Check(**row) for row in rows[1:] if row["step"] <= state.global_step]
             return
         self._before = self._measure(model)
@@ -273,7 +316,11 @@ class PrivacyMonitor(TrainerCallback):  # type: ignore[misc]
         check = self._check(state, self._measure(model))
         self.history.append(check)
         if self._trainer is not None:
-            told = {f"privacy/{name}": float(value) for name, value in check._asdict().items() if name != "step"}
+            told = {
+                f"privacy/{name}": float(value)
+                for name, value in check._asdict().items()
+                if name != "step" and value is not None
+            }
             due = control.should_log
             # Not TRL's own `log`, which would take the step's metrics for itself.
             Trainer.log(self._trainer, told)
@@ -286,22 +333,29 @@ class PrivacyMonitor(TrainerCallback):  # type: ignore[misc]
 
     def _beginning(self) -> dict[str, Any]:
         assert self._before is not None
-        return {"step": 0, "before": self._before.tolist(), "watched": self._watched}
+        told = {"step": 0, "before": self._before.likely.tolist(), "watched": self._watched}
+        if self._direction is not None:
+            told |= {"along": self._before.along.tolist(), "length": self._before.length.tolist()}
+        return told
 
-    def _check(self, state: Any, now: Array) -> Check:
+    def _check(self, state: Any, now: Look) -> Check:
         assert self._before is not None
-        rise = np.clip(now - self._before, -_MOST, _MOST)[self._order]
+        rise = np.clip(now.likely - self._before.likely, -_MOST, _MOST)[self._order]
         low, high = betting_interval(rise, spent(self._alpha, len(self.history) + 1), -_MOST, _MOST)
         lows = [*((check.step, check.low) for check in self.history), (state.global_step, low)]
         flagged = flags(lows, state.max_steps, self._tau)[-1]
-        return Check(state.global_step, float(now.mean()), float(rise.mean()), low, high, flagged)
+        drift = None
+        if self._direction is not None:
+            drift = float(np.mean((now.along - self._before.along) / self._before.length))
+        level = float(now.likely.mean())
+        return Check(state.global_step, level, float(rise.mean()), low, high, flagged, drift)
 
-    def _measure(self, model: Any) -> Array:
+    def _measure(self, model: Any) -> Look:
         bare: Any = self._trainer.accelerator.unwrap_model(model) if self._trainer is not None else model
         learning = bare.training
         bare.eval()
         try:
             with self._trainer.accelerator.autocast() if self._trainer is not None else nullcontext():
-                return likelihoods(bare, self._tasks)
+                return look(bare, self._tasks, self._direction)
         finally:
             bare.train(learning)

@@ -49,13 +49,15 @@ def tune(
     callbacks: Sequence[Any] = (),
     monitor_every: int = 0,
     stop_if_flagged: bool = False,
+    direction: Path | None = None,
 ) -> Path:
     """Tune `base` on `samples` and write what was learned to `out` (safetensors, `training.json`, model card).
 
     A base with an adapter (BASE@ADAPTER) is gone on with: `out` is then an adapter of BASE. The folder appears whole
     or not at all; beside it, OUT.part holds the checkpoints that `resume` goes on from; what is done stays as it is.
     Equal data, recipe and machine give equal weights, stopped in between or not. With `monitor_every` a
-    `PrivacyMonitor` looks every so many steps, and keeps what it saw in the folder's monitor.jsonl.
+    `PrivacyMonitor` looks every so many steps, and keeps what it saw in the folder's monitor.jsonl; with `direction`
+    (of `discretion explain`) it tells the drift along it.
 
     Raises:
         DiscretionError: the base cannot be loaded, the samples do not fit the method, OUT or OUT.part is of another
@@ -85,8 +87,9 @@ def tune(
         from discretion.training.monitor import PrivacyMonitor
 
         PrivacyMonitor(
-            trainer.processing_class, every=monitor_every, stop=stop_if_flagged, out=unfinished / "monitor.jsonl"
-        ).watch(trainer)
+            trainer.processing_class, every=monitor_every, stop=stop_if_flagged, out=unfinished / "monitor.jsonl",
+            direction=direction,
+        ).watch(trainer)  # fmt: skip
     if (kept := len(trainer.train_dataset)) < len(samples) and processes.is_main_process:
         say(f"  {len(samples) - kept} of {len(samples)} samples have no completion within {recipe.max_length} tokens")
     if not kept:
