@@ -159,6 +159,7 @@ def test_compare_takes_seeds_and_refuses_what_does_not_match(tiny, adapter, mode
         (["check", "{tiny}", "{tiny}", "--seeds", "a,b"], "--seeds"),
         (["check", "{tiny}", "{tiny}", "--data-dir", "nowhere"], "--data-dir"),
         (["check", "{tiny}", "{tiny}", "--protocol", "guess"], "protocol"),
+        (["check", "{tiny}", "{tiny}", "--protocol", "paper", "--prompt", "paraphrase_1"], "has its own wording"),
         (["check", "{tiny}", "{tiny}", "--control", "trivia"], "no control"),
         (["check", "{tiny}", "{tiny}", "--colour", "red"], "colour"),
         (["check", "{tiny}"], "'tuned'"),
