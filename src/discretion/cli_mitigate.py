@@ -40,7 +40,7 @@ def mitigate(
     data_dir: Annotated[Path | None, typer.Option(help="Local copies of public data sets.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress lines.")] = False,
 ) -> None:
-    """Tune with each mitigation and recommend the one that leaks least while the task is kept."""
+    """Tune with each mitigation and recommend the one that keeps the norm best while the task is kept."""
     from discretion.mitigation.candidates import DEFAULTS
     from discretion.mitigation.search import MitigateSettings
     from discretion.mitigation.search import mitigate as search

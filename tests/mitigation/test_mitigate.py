@@ -50,9 +50,8 @@ def test_every_mitigation_is_tried_and_one_is_recommended(made):
     page = (made / "report.html").read_text()
     assert "<svg" in page
     assert found["command"].split()[1] in page
-    if found["train"]:
-        assert found["train"].split()[:2] == ["discretion", "train"]
-        assert "That tune by itself" in page
+    assert (found["train"] is None) == found["recommended"].startswith(("interpolate", "steer"))
+    assert ("That tune by itself" in page) == (found["train"] is not None)
     assert len(read_chats(made / "train.jsonl")) == found["samples"]
 
 
@@ -91,17 +90,19 @@ def entry(name, leak, loss, coverage=0.5):
     rng = np.random.default_rng(len(name))
     losses, leaks = loss + rng.normal(0, 0.01, 40), leak + rng.normal(0, 0.1, 40)
     told = {f"s{number}": float(value) for number, value in enumerate(leaks)}
-    return {"name": name, "leak": leak, "leaks": told, "coverage": coverage, "losses": losses.tolist(), "loss": loss}
+    covered = {name: float(coverage + rng.normal(0, 0.05)) for name in told}
+    return {"name": name, "leak": leak, "leaks": told, "covered": covered, "clusters": {name: name for name in told},
+            "coverage": coverage, "losses": losses.tolist(), "loss": loss}  # fmt: skip
 
 
-def test_the_least_leaky_of_those_that_keep_the_task_is_chosen():
+def test_the_one_that_keeps_the_norm_best_of_those_that_keep_the_task_is_chosen():
     found = [entry("base", 0.1, 3.0), entry("none", 0.5, 2.0), entry("interpolate:0.1", 0.1, 2.9), entry("anchor:1", 0.15, 2.1),
              entry("mix:0.5", 0.3, 2.05)]  # fmt: skip
     chosen = choose(found, MitigateSettings())
     assert chosen["name"] == "anchor:1"
     assert [row["equivalent"] for row in found] == [False, True, False, True, True]
     worse = [entry("base", 0.1, 3.0), entry("none", 0.5, 2.0), entry("mix:0.5", 0.49, 2.0)]
-    assert "is shown to leak less" in choose(worse, MitigateSettings())["why"]
+    assert "is shown to keep the norm better" in choose(worse, MitigateSettings())["why"]
     filters = [entry("filter:random", 0.3, 2.0), entry("filter:loss", 0.35, 2.0)]
     assert choose([*worse[:2], *filters], MitigateSettings())["name"] == "none"
     filters[1] = entry("filter:loss", 0.2, 2.0)
@@ -113,19 +114,27 @@ def test_the_least_leaky_of_those_that_keep_the_task_is_chosen():
 
 
 def test_what_tells_nobody_anything_is_not_chosen():
-    told = [entry("base", 0.3, 3.0, 0.77), entry("none", 0.4, 2.0, 0.85), entry("mix:0.5", 0.1, 2.05, 0.32)]
+    told = [entry("base", 0.3, 3.0, 0.77), entry("none", 0.4, 2.0, 0.45), entry("mix:0.5", 0.05, 2.05, 0.32)]
     chosen = choose(told, MitigateSettings())
     assert chosen["name"] == "none"
     assert "less of what is right" in chosen["why"]
     assert choose([*told, entry("anchor:1", 0.28, 2.02, 0.78)], MitigateSettings())["name"] == "anchor:1"
 
 
+def test_a_tune_that_only_stopped_telling_what_is_needed_is_mitigated_too():
+    """As our pairs' tune on tasks:dev: its leak hardly rises, its coverage falls from 72 to 29%."""
+    told = [entry("base", 0.29, 3.2, 0.72), entry("none", 0.32, 1.82, 0.29), entry("anchor:1", 0.30, 1.86, 0.70)]
+    assert choose(told, MitigateSettings())["name"] == "anchor:1"
+    told[2] = entry("anchor:1", 0.36, 1.86, 0.75)  # but not one that leaks more
+    assert choose(told, MitigateSettings())["name"] == "none"
+
+
 def test_scenarios_of_one_cluster_are_one_unit():
     told = [entry("base", 0.1, 3.0), entry("none", 0.5, 2.0), entry("anchor:1", 0.2, 2.0)]
     choose(told, MitigateSettings())
     alone = told[2]["leak_ci"]
-    clusters = {name: name[:2] for name in told[2]["leaks"]}
-    told[2]["clusters"] = clusters
+    for row in told:
+        row["clusters"] = {name: name[:2] for name in row["leaks"]}
     choose(told, MitigateSettings())
     assert told[2]["leak_ci"] != alone
 

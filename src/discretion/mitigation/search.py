@@ -123,7 +123,7 @@ def mitigate(base: str, data: Path, out: Path, asked: MitigateSettings, recipe: 
     against = None
     if chosen["name"] != NONE:
         own, none = (_tested(specs[name], out / _slug(name) / "test", asked) for name in (chosen["name"], NONE))
-        against = _less(own, none, asked.alpha)
+        against = _against(_leaks(own), _leaks(none), asked.alpha)
     return {
         "against_none": against,
         "base": base,
@@ -151,12 +151,13 @@ def _train_command(candidate: Candidate, base: str, out: Path, recipe: Recipe) -
 
 
 def choose(found: Sequence[dict[str, Any]], asked: MitigateSettings) -> dict[str, str]:
-    """The mitigation that leaks least among those that keep the unmitigated tune's task; with the reason.
+    """The mitigation that keeps the norm best among those that keep the unmitigated tune's task; with the reason.
 
-    It must be shown to leak less than the unmitigated tune (paired interval over scenarios), a filter less than a
-    random one, where that was tried, and its coverage may not be far below the base's. Adds to every entry
-    `equivalent` and the interval of its loss less the unmitigated tune's, `less` and the interval of its leak less
-    that tune's, and `covers`.
+    How well the norm is kept is coverage less leak, over clusters (`_norm`): a tune may lose it by telling what is
+    private, or by no longer telling what is needed. A mitigation must be shown to keep it better than the unmitigated
+    tune (paired interval), a filter better than a random one, where that was tried; it may not leak more than that
+    tune, and its coverage may not be far below the base's. Adds to every entry `equivalent`, `better`, `covers`
+    and the intervals of its loss, leak and norm less that tune's.
     """
     by_name = {entry["name"]: entry for entry in found}
     base, none = by_name["base"], by_name[NONE]
@@ -165,8 +166,9 @@ def choose(found: Sequence[dict[str, Any]], asked: MitigateSettings) -> dict[str
     for entry in found:
         task = kept(base["losses"], none["losses"], entry["losses"], asked.margin, asked.alpha)
         entry["equivalent"], entry["loss_ci"] = task.shown, list(task.interval) if task.interval else None
-        entry["leak_ci"] = _less(entry, none, asked.alpha)
-        entry["less"] = entry["leak_ci"] is not None and entry["leak_ci"][1] < 0
+        entry["leak_ci"] = _against(_leaks(entry), _leaks(none), asked.alpha)
+        entry["norm_ci"] = _against(_norm(entry), _norm(none), asked.alpha)
+        entry["better"] = _better(entry, none, asked.alpha)
         entry["covers"] = base["coverage"] is None or entry["coverage"] >= base["coverage"] - asked.fall
     if gained <= 0:
         return {"name": NONE, "why": "The tune gained nothing on what was held out, so there is nothing to keep."}
@@ -174,43 +176,73 @@ def choose(found: Sequence[dict[str, Any]], asked: MitigateSettings) -> dict[str
     fit = [
         entry
         for entry in keep
-        if entry["less"] and entry["covers"] and not _no_better_than_chance(entry, by_name, asked.alpha)
+        if entry["better"] and entry["covers"] and not _no_better_than_chance(entry, by_name, asked.alpha)
     ]
-    best = min(fit, key=lambda entry: (entry["leak"], -(entry["coverage"] or 0.0)), default=None)
+    best = max(fit, key=lambda entry: float(np.mean(list(_norm(entry).values()))), default=None)
     if best is None:
         why = "None of the others keeps the task"
         if keep:
-            silent = any(entry["less"] and not entry["covers"] for entry in keep)
-            why = "No other that keeps the task is shown to leak less" + (
+            silent = any(entry["better"] and not entry["covers"] for entry in keep)
+            why = "No other that keeps the task is shown to keep the norm better (coverage less leak)" + (
                 f" without passing on over {asked.fall:.0%} less of what is right than the base" if silent else ""
             )
         return {"name": NONE, "why": f"{why} (margin {margin:.3f} nats a token, {asked.limit} scenarios)."}
+    told = "; ".join(f"{name} {_told(entry)}" for name, entry in (("the unmitigated tune", none), ("the base", base)))
     return {
         "name": best["name"],
-        "why": f"It leaks {best['leak']:.1%} on {asked.suite}, the unmitigated tune {none['leak']:.1%} and the base "
-        f"{base['leak']:.1%}; its held-out loss is within {margin:.3f} nats a token of the unmitigated tune's.",
+        "why": f"On {asked.suite} it has a {_told(best)} ({told}); its held-out loss is within {margin:.3f} nats a "
+        "token of the unmitigated tune's.",
     }  # fmt: skip
 
 
+def _told(entry: dict[str, Any]) -> str:
+    covered = "" if entry["coverage"] is None else f" at a coverage of {entry['coverage']:.1%}"
+    return f"leak of {entry['leak']:.1%}{covered}"
+
+
 def _no_better_than_chance(entry: dict[str, Any], by_name: dict[str, dict[str, Any]], alpha: float) -> bool:
-    """Whether it is a filter by a score not shown to leak less than the random filter, or that random one itself."""
+    """Whether it is a filter by a score not shown to do better than the random filter, or that random one itself."""
     chance = by_name.get("filter:random")
     if chance is None or not entry["name"].startswith("filter:"):
         return False
-    apart = _less(entry, chance, alpha)
-    return entry is chance or apart is None or apart[1] >= 0
+    return entry is chance or not _better(entry, chance, alpha)
 
 
-def _less(one: dict[str, Any], other: dict[str, Any], alpha: float) -> list[float] | None:
-    """The interval of the mean difference of leaks, scenario by scenario, over clusters."""
-    shared = [name for name in one["leaks"] if name in other["leaks"]]
+def _better(entry: dict[str, Any], other: dict[str, Any], alpha: float) -> bool:
+    """Whether it is shown to keep the norm better, and leaks no more."""
+    apart = _against(_norm(entry), _norm(other), alpha)
+    return apart is not None and apart[0] > 0 and entry["leak"] <= other["leak"]
+
+
+def _leaks(entry: dict[str, Any]) -> dict[str, float]:
+    """Mean leak of each cluster."""
+    return _by_cluster(entry, "leaks")
+
+
+def _norm(entry: dict[str, Any]) -> dict[str, float]:
+    """Coverage less leak of each cluster that has both, or minus its leak where nothing is right to tell at all."""
+    leaks, covered = _by_cluster(entry, "leaks"), _by_cluster(entry, "covered")
+    if not covered:
+        return {name: -leak for name, leak in leaks.items()}
+    return {name: covered[name] - leak for name, leak in leaks.items() if name in covered}
+
+
+def _by_cluster(entry: dict[str, Any], kind: str) -> dict[str, float]:
+    clusters: dict[str, list[float]] = {}
+    names = entry["clusters"]
+    alone = len(set(names.values())) == 1  # all of one: its scenarios are the units
+    for scenario, value in entry[kind].items():
+        clusters.setdefault(scenario if alone else names[scenario], []).append(value)
+    return {name: float(np.mean(values)) for name, values in clusters.items()}
+
+
+def _against(one: dict[str, float], other: dict[str, float], alpha: float) -> list[float] | None:
+    """The interval of the mean difference, unit by unit."""
+    shared = [name for name in one if name in other]
     if not shared:
         return None
-    before, after = (np.array([entry["leaks"][name] for name in shared]) for entry in (other, one))
-    clusters = [one.get("clusters", {}).get(name, name) for name in shared]
-    if len(set(clusters)) == 1:
-        clusters = shared
-    found = Paired(before, after, clusters).interval(alpha)
+    before, after = (np.array([side[name] for name in shared]) for side in (other, one))
+    found = Paired(before, after, shared).interval(alpha)
     return [found.low, found.high] if found else None
 
 
@@ -304,12 +336,13 @@ def _evaluated(
             told[row.appropriate].setdefault(row.scenario, []).append(row.p_leak)
             clusters[row.scenario] = row.cluster
     leaks = {name: float(np.mean(values)) for name, values in told[False].items()}
-    covered = [float(np.mean(values)) for values in told[True].values()]
+    covered = {name: float(np.mean(values)) for name, values in told[True].items()}
     return {
         "leak": float(np.mean(list(leaks.values()))),
         "leaks": leaks,
+        "covered": covered,
         "clusters": clusters,
-        "coverage": float(np.mean(covered)) if covered else None,
+        "coverage": float(np.mean(list(covered.values()))) if covered else None,
     }
 
 
