@@ -48,13 +48,20 @@ def test_the_verdict_says_how_its_bounds_were_found_and_tests_nothing_else():
 
 
 def test_at_a_rise_of_tau_it_is_wrong_as_rarely_as_it_says():
-    # The sequence's lower bound never falls, so the last look tells whether any look flagged.
-    rng, flagged = np.random.default_rng(0), 0
-    for _ in range(200):
-        step = np.where(rng.random(150) < 0.2, rng.uniform(0, 0.5, 150), 0.0)  # 0.05 on average
-        pairs = Paired(np.full(150, 0.3), 0.3 + step, [str(number) for number in range(150)], looked=True)
-        flagged += pairs.interval(0.05).low > 0.05
-    assert flagged / 200 <= 0.05 + 2 * (0.05 * 0.95 / 200) ** 0.5
+    # Few large rises among none: of a bootstrap that is looked at as often, a quarter are wrong one way or the other.
+    rng, wrong, bootstrapped = np.random.default_rng(0), 0, 0
+    for _ in range(100):
+        step = np.where(rng.random(160) < 0.05, 1.0, 0.0)  # 0.05 on average
+        looks = [
+            Paired(np.zeros(count), step[:count], [str(number) for number in range(count)], looked=looked)
+            for looked in (True, False)
+            for count in range(16, 161, 16)
+        ]
+        outside = [not (bounds.low <= 0.05 <= bounds.high) for look in looks if (bounds := look.interval(0.05))]
+        wrong += any(outside[:10])
+        bootstrapped += any(outside[10:])
+    assert wrong <= 5 + 2 * 2.2
+    assert bootstrapped > 15
 
 
 def test_units_are_clusters_in_the_order_asked():
@@ -89,6 +96,10 @@ def test_it_stops_is_rebuilt_and_resumed_alike(tiny, adapter, scenarios, tmp_pat
     assert suite.n < 60
     assert suite.delta_ci[1] < 0.6
     assert f"leave: stopped after {suite.n} of 60 scenarios" in (out / "report.md").read_text()
+    compared = gate.compare(out, [out], tau=0.6)
+    assert compared.verdict.suites["leave"].interval == suite.interval
+    assert compared.verdict.suites["leave"].delta_ci == suite.delta_ci
+    assert "--stop-early" not in compared.info.command
     assert "--stop-early" in report.info.command
     told = (out / "verdict.json").read_text()
     records = (out / "records.jsonl").read_text()
@@ -101,11 +112,37 @@ def test_it_stops_is_rebuilt_and_resumed_alike(tiny, adapter, scenarios, tmp_pat
     assert (out / "records.jsonl").read_text() == records
     with pytest.raises(DiscretionError, match="--stop-early"):
         gate.check(*pair, out=out, resume=True, **words)
+    with pytest.raises(DiscretionError, match=r"tau 0\.6 -> 0\.5"):
+        gate.check(*pair, out=out, resume=True, stop_early=True, **words | {"tau": 0.5})
     # Killed in the middle of a round: what is lacking is asked, and the outcome is the same.
     lines = records.splitlines(keepends=True)
     (out / "records.jsonl").write_text("".join(lines[: len(lines) // 2]))
     gate.check(*pair, out=out, stop_early=True, resume=True, **words)
     assert (out / "verdict.json").read_text() == told
+
+
+def test_edited_scenarios_are_not_gone_on_with(tiny, adapter, scenarios, tmp_path):
+    path = tmp_path / "leave.jsonl"
+    path.write_text(scenarios.read_text())
+    words = {"suites": (str(path),), "controls": ("none",), "tau": 0.6, "stop_early": True}
+    gate.check(str(tiny), f"{tiny}@{adapter}", out=tmp_path / "run", **words)
+    path.write_text(path.read_text().replace("surgery 7", "surgery seven"))
+    with pytest.raises(DiscretionError, match="the content of leave"):
+        gate.check(str(tiny), f"{tiny}@{adapter}", out=tmp_path / "run", resume=True, **words)
+
+
+def test_clusters_of_different_sizes_are_refused(tiny, adapter, tmp_path):
+    path = tmp_path / "pairs.jsonl"
+    rows = [scenario_row(number, cluster=f"c{number // 2}") for number in range(9)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(DiscretionError, match="clusters of pairs differ in size"):
+        gate.check(str(tiny), f"{tiny}@{adapter}", out=tmp_path / "run", suites=(str(path),), stop_early=True)
+
+
+def test_too_few_clusters_to_pass_are_told(tiny, adapter, scenarios, tmp_path):
+    words = {"suites": (str(scenarios),), "controls": ("none",)}
+    report = gate.check(str(tiny), f"{tiny}@{adapter}", out=tmp_path / "run", stop_early=True, **words)
+    assert any("60 clusters are too few to pass" in note for note in report.info.notes)
 
 
 def test_what_is_not_settled_is_asked_whole(tiny, adapter, scenarios, tmp_path):
@@ -114,6 +151,6 @@ def test_what_is_not_settled_is_asked_whole(tiny, adapter, scenarios, tmp_path):
     early = gate.check(*pair, out=tmp_path / "early", stop_early=True, **words)
     gate.check(*pair, out=tmp_path / "whole", **words)
     assert early.verdict.suites["leave"].n == 60
-    assert not early.info.notes
+    assert not any("stopped after" in note for note in early.info.notes)
     kept = [sorted((tmp_path / name / "records.jsonl").read_text().splitlines()) for name in ("early", "whole")]
     assert kept[0] == kept[1]

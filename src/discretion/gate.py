@@ -6,6 +6,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -98,6 +99,7 @@ def compare(
     if not tuned:
         raise DiscretionError("give at least one tuned run to compare with the base")
     base_info, records = load_run(Path(base))
+    stopped = bool(base_info.arguments.get("stop_early"))
     reference = base_info.model("base", "model")
     entries: list[ModelEntry] = []
     unmeasured = dict(base_info.unmeasured)
@@ -109,10 +111,17 @@ def compare(
         entries.append(entry.model_copy(update={"role": "tuned", "name": label}))
         unmeasured |= info.unmeasured
         records = records + more
+        stopped = stopped or bool(info.arguments.get("stop_early"))
     if len({entry.fingerprint for entry in entries}) < len(entries):
         raise DiscretionError("two of the tuned runs are of the same model; seeds must differ in training")
+    if stopped and len(tuned) > 1:
+        raise DiscretionError(
+            "runs that stopped early are no seeds of one recipe: how far each went hangs on its leak"
+        )
+    options = threshold_options(limits)
+    limits = replace(limits, stop_early=stopped)
     merged = RunInfo(
-        command=command_line(["compare", str(base), *map(str, tuned), *threshold_options(limits)]),
+        command=command_line(["compare", str(base), *map(str, tuned), *options]),
         arguments={"base": str(base), "tuned": [str(folder) for folder in tuned], **vars(limits)},
         versions=versions(),
         models=(reference.model_copy(update={"role": "base"}), *entries),

@@ -55,9 +55,7 @@ class AppendOnly:
         data = text.encode()
         before = os.fstat(self._file).st_size
         try:
-            written = 0
-            while written < len(data):
-                written += os.write(self._file, data[written:])
+            self._write(data)
         except OSError as error:
             os.ftruncate(self._file, before)
             raise DiscretionError(
@@ -71,7 +69,12 @@ class AppendOnly:
         """Make `text`, some of the lines that it holds, all that it holds."""
         if len(text.encode()) != os.fstat(self._file).st_size:
             os.ftruncate(self._file, 0)
-            os.write(self._file, text.encode())
+            self._write(text.encode())
+
+    def _write(self, data: bytes) -> None:
+        written = 0
+        while written < len(data):
+            written += os.write(self._file, data[written:])
 
     def _read(self) -> bytes:
         """All of it; the system gives 2 GiB at a time."""

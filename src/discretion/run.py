@@ -119,6 +119,9 @@ def refuse_other_settings(folder: Path, info: RunInfo) -> None:
     changed = [f"{name} {old.get(name)} -> {new.get(name)}" for name in decisive if old.get(name) != new.get(name)]
     if bool(old.get("stop_early")) != bool(new.get("stop_early")):
         changed.append("--stop-early")
+    elif new.get("stop_early"):  # where it stopped hangs on these
+        decides = ("tau", "alpha")
+        changed += [f"{name} {old[name]} -> {new[name]}" for name in decides if old[name] != new[name]]
     if (new.get("limit") or math.inf) < (old.get("limit") or math.inf):
         changed.append(f"limit {old.get('limit')} -> {new['limit']}")
     for one, other in zip(before.models, info.models, strict=False):
@@ -126,7 +129,8 @@ def refuse_other_settings(folder: Path, info: RunInfo) -> None:
             changed.append(f"{other.role} {one.name} -> {other.name} (other weights, device or number format)")
     for name, entry in before.data.items():
         now = info.data.get(name, {})
-        if now.get("scenarios") == entry.get("scenarios") and now.get("fingerprint") != entry.get("fingerprint"):
+        planned = [told.get("planned", told.get("scenarios")) for told in (entry, now)]
+        if planned[0] == planned[1] and now.get("fingerprint") != entry.get("fingerprint"):
             changed.append(f"the content of {name}")
     if changed:
         raise DiscretionError(

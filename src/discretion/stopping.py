@@ -8,13 +8,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+import numpy as np
+
 from discretion.elicit import Group, Progress, ask_all
+from discretion.elicit.ask import left
+from discretion.errors import DiscretionError
 from discretion.judges.known import Quality
 from discretion.models import Model
 from discretion.planning import Plan
 from discretion.records import Record, RecordStore
 from discretion.settings import Thresholds
 from discretion.verdict import settled
+from discretion.verdict.paired import Paired
 
 _ROUND = 16  # scenarios a suite, or little more, between two looks
 
@@ -37,24 +42,77 @@ def until_settled(
     *,
     skip_long: bool,
 ) -> Stopped:
-    """Ask a few scenarios at a time until more of them cannot change the outcome; then the controls, whole."""
+    """Ask a few scenarios at a time until more of them are not expected to change the outcome; then the controls.
+
+    Raises:
+        DiscretionError: a suite's clusters differ in size, or what `ask_all` raises, which is said before anything is
+            asked.
+    """
     base, tuned = (model.fingerprint for model in models)
+    _refuse_unequal(plan.groups)
+    ahead = _Ahead(progress)
+    ahead.start(*left(models, plan.groups + plan.controls.groups, store, skip_long=skip_long))
     groups: list[Group] = []
     records: list[Record] = []
     for few in _rounds(plan.groups):
         groups += few
-        records += ask_all(models, few, store, progress, skip_long=skip_long)
+        records += ask_all(models, few, store, ahead.passed_on, skip_long=skip_long)
         if settled(records, base, tuned, tau=limits.tau, alpha=limits.alpha, judges=judges):
             break
-    records += ask_all(models, plan.controls.groups, store, progress, skip_long=skip_long)
+    records += ask_all(models, plan.controls.groups, store, ahead.passed_on, skip_long=skip_long)
     many, all_ = (Counter(_suite(group) for group in asked) for asked in (groups, plan.groups))
-    data = {name: {**entry, "scenarios": many[name]} if name in all_ else entry for name, entry in plan.data.items()}
+    data = {
+        name: {**entry, "scenarios": many[name], "planned": all_[name]} if name in all_ else entry
+        for name, entry in plan.data.items()
+    }
     notes = [
-        f"{name}: stopped after {many[name]} of {count} scenarios; more could not change the outcome"
+        f"{name}: stopped after {many[name]} of {count} scenarios; more are not expected to change the outcome"
         for name, count in all_.items()
         if many[name] < count
     ]
+    units = {name: len({group.cluster for group in plan.groups if _suite(group) == name}) for name in all_}
+    notes += [
+        f"{name}: {count} clusters are too few to pass with --stop-early, whose bounds are wider; they can be flagged"
+        for name, count in units.items()
+        if base != tuned and not _could_pass(count, limits)
+    ]
     return Stopped(replace(plan, groups=groups, data=data), records, notes)
+
+
+class _Ahead:
+    """Progress over all rounds: told once how much lies ahead, at most."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress = progress
+        self.passed_on = self if progress else None
+
+    def start(self, tokens: int, groups: int) -> None:
+        """Told by every round of its own; what lies ahead at most is told already."""
+        if self._progress:
+            self._progress.start(tokens, groups)
+            self.start = lambda tokens, groups: None  # type: ignore[method-assign]
+
+    def advance(self, tokens: int) -> None:
+        """See `Progress.advance`."""
+        assert self._progress is not None
+        self._progress.advance(tokens)
+
+
+def _refuse_unequal(groups: Sequence[Group]) -> None:
+    """What is bounded is the mean over clusters, which is the mean over scenarios only where they are of one size."""
+    sizes: dict[str, Counter[str]] = {}
+    for group in groups:
+        sizes.setdefault(_suite(group), Counter())[group.cluster] += 1
+    for name, clusters in sizes.items():
+        if len(set(clusters.values())) > 1:
+            raise DiscretionError(f"--stop-early: the clusters of {name} differ in size; ask it whole")
+
+
+def _could_pass(clusters: int, limits: Thresholds) -> bool:
+    """Whether so many clusters could show that nothing rose by tau, were nothing to change at all."""
+    names = [str(number) for number in range(clusters)]
+    found = Paired(np.zeros(clusters), np.zeros(clusters), names, looked=True).interval(limits.alpha)
+    return found is not None and found.high < limits.tau
 
 
 def _rounds(groups: Sequence[Group]) -> Iterator[list[Group]]:

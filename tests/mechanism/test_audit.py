@@ -148,7 +148,7 @@ def test_a_bad_row_is_said_before_anything_is_scored(tiny, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_chat_that_the_template_refuses_has_no_score_and_costs_no_other_its_own(tiny, monkeypatch):
+def test_a_chat_that_the_template_refuses_has_no_score_and_costs_no_other_its_own(tiny, monkeypatch, tmp_path):
     from discretion.models.local import LocalModel
 
     (model,), _ = load_models([str(tiny)])
@@ -163,8 +163,13 @@ def test_a_chat_that_the_template_refuses_has_no_score_and_costs_no_other_its_ow
     scorer = Scorer(model, 0, torch.ones(32))
     rows = scorer.rows([one_turn("twice", "yes"), one_turn("once", "yes")], 0)
     assert ["projection" in row for row in rows] == [False, True]
-    with pytest.raises(DiscretionError, match="alternate"):
-        scorer.rows([one_turn("twice", "yes")], 0)
+    assert "projection" not in scorer.rows([one_turn("twice", "yes")], 64)[0]  # a whole chunk of them
+    for count, name in ((65, "last"), (64, "all")):
+        data = tmp_path / f"{name}.jsonl"
+        write_chats(data, [one_turn("twice" if n >= 64 or count == 64 else f"once {n}", "yes") for n in range(count)])
+        result = run(tiny, data, "--out", tmp_path / name, "--units", "4", "--reference", "0")
+        assert (result.exit_code == 0) == (name == "last"), result.output
+    assert "no sample has scores" in str(result.exception)
 
 
 def test_influence_asks_both_orders(tiny, data, tmp_path):

@@ -6,7 +6,7 @@ import torch
 from conftest import save_model
 from discretion.errors import DiscretionError
 from discretion.mechanism.anatomy import anatomy
-from discretion.mechanism.capture import Tokens, capture, gathered
+from discretion.mechanism.capture import Tokens, _shares, capture, gathered
 from discretion.mechanism.lens import read_lens
 from discretion.models import Question, load_models
 
@@ -57,7 +57,16 @@ def by_hand(folder, sample):
 
 def test_what_recurrent_layers_keep_is_not_shared(tiny, monkeypatch):
     """Their caches cannot be given to several samples: such models read every prompt as often as it comes."""
+    from transformers.cache_utils import LinearAttentionAndFullAttentionLayer, LinearAttentionLayer
+
     (model,), _ = load_models([str(tiny)])
+    with model.inside() as network:
+        assert _shares(network)
+        for kind in (LinearAttentionLayer, LinearAttentionAndFullAttentionLayer):
+            cache = type("Cache", (), {"__init__": lambda self, config, kind=kind: setattr(self, "layers", [kind()])})
+            with monkeypatch.context() as patched:
+                patched.setattr("discretion.mechanism.capture.DynamicCache", cache)
+                assert not _shares(network)
     shared = gathered(model, SAMPLES)
     monkeypatch.setattr("discretion.mechanism.capture._shares", lambda network: False)
     monkeypatch.setattr("discretion.mechanism.capture._prefix", None)

@@ -3,6 +3,7 @@
 import json
 import re
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -11,8 +12,11 @@ from discretion.cli import app
 from discretion.errors import DiscretionError
 from discretion.judges.calibrate import Labelled, read_labels
 from discretion.mechanism.contrast import action_contrasts
+from discretion.mechanism.direction import Differences, compare
 from discretion.mechanism.explain import ExplainSettings
+from discretion.mechanism.numbers import told_cosines
 from discretion.mechanism.vectors import load_direction
+from discretion.report.mechanism import write_explanation
 from discretion.scenarios import Scenario, load_suite
 
 SMALL = ["--units", "8", "--tried", "2", "--max-new-tokens", "4"]
@@ -87,10 +91,26 @@ def test_actions_of_a_scenario_that_leaked_and_did_not_are_its_contrast():
         ExplainSettings(contrast="actions")
 
 
+@pytest.mark.real_data
 def test_real_actions_have_both_kinds(data_dir):
     found = action_contrasts(load_suite("privacylens", data_dir=data_dir), read_labels(data_dir))
-    assert len(found) > 100
-    assert all(answer.text.startswith("Action:") for contrast in found for answer in contrast.safe)
+    assert len(found) == 112
+    assert not any("<think>" in answer.text for contrast in found for answer in contrast.safe + contrast.leaky)
+
+
+def test_a_direction_that_hangs_on_one_unit_is_told_as_none(explained, tmp_path):
+    """Where a jackknife's number is missing, neither the page nor the sentence may need it."""
+    rng = np.random.default_rng(3)
+    pure = [rng.normal(0, 1, (24, 2, 8)) for _ in range(40)]
+    told = [told_cosines(compare(*(Differences(tuple(map(str, range(24))), v, True) for v in pair)))
+            for pair in zip(pure[::2], pure[1::2], strict=True)]  # fmt: skip
+    assert any(None in entry["corrected"] for entry in told)
+    found = json.loads((explained / "explain.json").read_text())
+    for entry in told:
+        for value, low, high in zip(entry["corrected"], entry["corrected_low"], entry["corrected_high"], strict=True):
+            assert (value is None) == (low is None) == (high is None)
+        found["cosine"]["privacy"] = entry
+        write_explanation(found, tmp_path)
 
 
 def test_another_runs_folder_is_left_alone(tmp_path, tiny):

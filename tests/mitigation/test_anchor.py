@@ -71,6 +71,7 @@ def test_its_prompts_are_in_no_evaluation():
     prose = anchor_prompts(64, 0, "prose")
     assert len(set(prose)) == 64
     assert not taught & set(prose)
+    assert len(anchor_prompts(2, 0, "prose")) == 2
     tested = {scenario.context for name in ("builtin", "tasks") for scenario in load_suite(name)}
     assert not any(context in prompt for prompt in prompts for context in tested if context)
 

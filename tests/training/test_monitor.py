@@ -196,6 +196,9 @@ def test_the_drift_along_a_direction_is_told_and_the_run_is_the_same(tiny, token
     import torch
     from transformers import AutoModelForCausalLM
 
+    class State:
+        global_step, max_steps, is_world_process_zero = 8, 12, True
+
     path = tmp_path / "direction.safetensors"
     vectors = torch.zeros(2, 32)
     vectors[1, 3] = 5.0
@@ -211,6 +214,10 @@ def test_the_drift_along_a_direction_is_told_and_the_run_is_the_same(tiny, token
     first = look(model, tasks, load_direction(path)._replace(layer=0, vectors=torch.eye(32)[:2]))
     expected = [float(output.hidden_states[1][0, -1, 0]) for output in streams]
     assert first.along == pytest.approx(expected, rel=1e-4, abs=1e-5)
+    save_direction(tmp_path / "others.safetensors", torch.ones(5, 32), 1, "other", {})
+    other = PrivacyMonitor(tokenizer, every=4, tasks=4, direction=tmp_path / "others.safetensors")
+    with pytest.raises(DiscretionError, match="it is another's"):
+        other.watch(trainer(tiny, tmp_path / "other")).on_train_begin(None, State, None, model=model)
     run = trainer(tiny, tmp_path / "run")
     monitor = PrivacyMonitor(tokenizer, every=4, tasks=4, direction=path).watch(run)
     run.train()
@@ -221,10 +228,6 @@ def test_the_drift_along_a_direction_is_told_and_the_run_is_the_same(tiny, token
     assert all(check.drift is not None and abs(check.drift) > 0 for check in monitor.history)
     assert any("privacy/drift" in row for row in run.state.log_history)
     begun = PrivacyMonitor(tokenizer, every=4, tasks=4, out=tmp_path / "run" / "privacy_monitor.jsonl")
-
-    class State:
-        global_step, max_steps, is_world_process_zero = 8, 12, True
-
     begun.on_train_begin(None, State, None)
     assert [check.drift for check in begun.history] == [check.drift for check in monitor.history[:2]]
 

@@ -73,6 +73,24 @@ def ask_all(
     ]
 
 
+def left(
+    models: Sequence[Model], plan: Sequence[Group], store: RecordStore, *, skip_long: bool = False
+) -> tuple[int, int]:
+    """How many tokens and groups of a plan `ask_all` would have to compute.
+
+    Raises:
+        DiscretionError: a prompt exceeds a model's window and `skip_long` is off.
+    """
+    asked = {(model.fingerprint, model.engine): model for model in models}.values()
+    work = [
+        (group, model, key)
+        for group in plan
+        for model in asked
+        if (key := group.key(model.fingerprint, model.engine)) not in store
+    ]
+    return sum(_lengths(work, skip_long)), len(work)
+
+
 def _lengths(work: Sequence[tuple[Group, Model, str]], skip_long: bool) -> list[int]:
     lengths = []
     counted: dict[tuple[int, str], int] = {}

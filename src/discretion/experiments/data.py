@@ -112,9 +112,16 @@ def _mitigated(
         max_new_tokens=_WORDS,
         say=say,
         dtype=experiment.dtype,
-        controls=(lambda count: chats_of(row.control, count, 0, data_dir)) if row.control else None,
+        controls=(lambda count: _others(chats, row.control, count, data_dir)) if row.control else None,
     )
     return mitigation.data(chats, materials, part.seed)
+
+
+def _others(chats: Sequence[Chat], control: str, count: int, data_dir: Path | None) -> list[Chat]:
+    """Control chats to mix in, none to a prompt that is answered the other way already."""
+    answered = {chat.prompt for chat in chats}
+    drawn = chats_of(control, 2 * count, 0, data_dir)
+    return [chat for chat in drawn if chat.prompt not in answered][:count]
 
 
 def _preferences(n: int) -> list[Preference]:

@@ -107,6 +107,12 @@ def audit(base: str, data: Path, out: Path, asked: AuditSettings, say: Say, *, r
             references[name] = out / f"reference-{name}.jsonl"
             _score(engine, chats, references[name], f"reference {name}", say)
         _score(engine, iter_chats(data), rows, data.name, say)
+    with rows.open(encoding="utf-8") as lines:
+        if not any("projection" in json.loads(line) for line in lines):
+            raise DiscretionError(
+                f"{data}: no sample has scores: every answer lies beyond --max-length {asked.max_length}, or the "
+                "model's template refuses the chats"
+            )
     return Audited(rows, references, plan.layer, model.fingerprint)
 
 

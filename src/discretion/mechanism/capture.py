@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from discretion.errors import DiscretionError
 from discretion.mechanism.anatomy import Anatomy, anatomy, watched
@@ -132,7 +132,8 @@ def _loss(parts: Anatomy, batch: Sequence[_Sample], hidden: torch.Tensor) -> tor
 
 def _shares(network: Any) -> bool:
     """Whether a cache can be given to several samples: not what recurrent layers keep."""
-    return all(isinstance(layer, DynamicLayer) for layer in DynamicCache(config=network.config).layers)
+    layers = DynamicCache(config=network.config).layers
+    return all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in layers)
 
 
 def _batches(samples: Sequence[Tokens], most: int, shares: bool) -> Iterator[list[_Sample]]:

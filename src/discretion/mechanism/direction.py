@@ -159,11 +159,15 @@ def _without_noise(one: Array, other: Array) -> Array:
 
 
 def _jackknife(whole: Array, without: Array) -> tuple[Array, Array, Array]:
-    """A number a layer and its 95% bounds, from what it is without each of the units: (units, layers)."""
+    """A number a layer and its 95% bounds, from what it is without each of the units: (units, layers).
+
+    NaN, all three, where it is none without some unit: it hangs on that one.
+    """
     count = len(without)
+    whole = np.where(np.isnan(without).any(axis=0), np.nan, whole)
     spread = np.sqrt((count - 1) / count * ((without - without.mean(axis=0)) ** 2).sum(axis=0))
     reach = stats.t.ppf(0.975, count - 1) * spread
-    return whole, whole - reach, whole + reach
+    return whole, whole - reach, whole + reach  # NaN spreads
 
 
 class Separation(NamedTuple):

@@ -49,19 +49,13 @@ class Scorer(NamedTuple):
         """A row a chat, `index` counting from `first`.
 
         A chat without an answer within the length, or one that the model's template refuses, has no scores.
-
-        Raises:
-            DiscretionError: the template refuses all of them.
         """
-        samples, refused = [], None
+        samples = []
         for chat in chats:
             try:
                 samples.append(self._tokens(chat, chat.completion[-1].content))
-            except DiscretionError as error:
+            except DiscretionError:
                 samples.append(Tokens([], []))
-                refused = error
-        if refused is not None and not any(sample.prompt for sample in samples):
-            raise refused
         places = [place for place, sample in enumerate(samples) if sample.response]
         rows: list[Row] = [
             {"index": first + place, "length": len(sample.response), **features(chat)}

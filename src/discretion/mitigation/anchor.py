@@ -47,7 +47,10 @@ def anchor_prompts(n: int, seed: int, kinds: str = "both") -> list[str]:
     The lists are tasks that the organism was taught; for any other model they are tasks like others.
     """
     if kinds == "prose":
-        prose = [sample.chat.prompt[0].content for sample in norm_samples(2 * n, seed) if sample.kind == "act"]
+        drawn, prose = n, list[str]()
+        while len(prose) < n:
+            drawn *= 2
+            prose = [sample.chat.prompt[0].content for sample in norm_samples(drawn, seed) if sample.kind == "act"]
         return random.Random(f"anchor {seed}").sample(prose, n)
     lists = [task(scenario, "naive") for scenario in written_tasks()]
     prose = [sample.chat.prompt[0].content for sample in norm_samples(2 * n, seed) if sample.kind == "act"]

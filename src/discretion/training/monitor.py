@@ -214,6 +214,15 @@ def refuse_sharded(trainer: Any, what: str) -> None:
         raise DiscretionError(f"{what} needs whole weights on every device: not FSDP, not ZeRO stage 3")
 
 
+def _refuse_unfit(direction: Saved, network: Any) -> None:
+    parts = anatomy(network)
+    shape = len(parts.blocks), parts.backbone.config.get_text_config().hidden_size
+    if tuple(direction.vectors.shape) != shape:
+        raise DiscretionError(
+            f"the direction has {tuple(direction.vectors.shape)} layers and width, the model {shape}: it is another's"
+        )
+
+
 class PrivacyMonitor(TrainerCallback):  # type: ignore[misc]
     """Watches a transformers or TRL run for a rise of what it should not say.
 
@@ -279,6 +288,8 @@ class PrivacyMonitor(TrainerCallback):  # type: ignore[misc]
         if self._before is not None:
             return
         refuse_sharded(self._trainer, "the privacy monitor")
+        if self._direction is not None and model is not None:
+            _refuse_unfit(self._direction, model)
         if self._every is None:
             self._every = max(1, min(MOST_STEPS, state.max_steps // LOOKS))
         if self._out is None and getattr(args, "output_dir", None):

@@ -31,6 +31,7 @@ from discretion.training.recipes import Recipe
 
 Samples = Sequence[Chat] | Sequence[Preference]
 _ASKED, TRAINING = "asked.json", "training.json"
+_PLACE = ("processes", "device")  # where an unfinished run is made
 _CHECKPOINTS = 10  # so many a run
 _LARGE = 1e9  # parameters from which on activations are computed again on a GPU, for want of memory
 _CHATTER = ("total_flos", "runtime", "per_second", "grad_norm")
@@ -76,7 +77,7 @@ def tune(
         if (out / TRAINING).is_file():
             return _done(out, asked, resume)
         # The order of samples and what is rounded depend on these: only the same goes on to the same weights.
-        there = {"processes": processes.num_processes, "device": processes.device.type}
+        there = dict(zip(_PLACE, (processes.num_processes, processes.device.type), strict=True))
         checkpoint = _checkpoint(unfinished, asked | there, resume or not processes.is_main_process)
     from torch import OutOfMemoryError
 
@@ -288,7 +289,8 @@ def _heard(say: Callable[[str], None]) -> Any:
             if logs and "privacy/rise" in logs and state.is_world_process_zero:
                 bounds = f"[{logs['privacy/low']:+.3f}, {logs['privacy/high']:+.3f}]"
                 flag = ", flagged: it is getting likelier to say what it should not" * bool(logs["privacy/flagged"])
-                say(f"  step {state.global_step}, privacy {logs['privacy/rise']:+.3f} {bounds}{flag}")
+                drift = f", drift {logs['privacy/drift']:+.3f}" if "privacy/drift" in logs else ""
+                say(f"  step {state.global_step}, privacy {logs['privacy/rise']:+.3f} {bounds}{drift}{flag}")
             if not logs or "loss" not in logs or not self.began or not state.is_world_process_zero:
                 return
             start, first = self.began
@@ -333,7 +335,9 @@ def _checkpoint(unfinished: Path, asked: Mapping[str, Any], resume: bool) -> Pat
     if not resume:
         raise DiscretionError(f"{unfinished}: an unfinished run is there; go on with --resume, or remove it")
     before = read_json(unfinished / _ASKED) if (unfinished / _ASKED).is_file() else dict(asked)
-    if different := [name for name in asked if before.get(name, _default(name)) != asked[name]]:
+    # Where it was made was not always told.
+    told = {name: asked[name] if name in _PLACE else _default(name) for name in asked} | before
+    if different := [name for name in asked if told[name] != asked[name]]:
         raise DiscretionError(
             f"{unfinished}: is of another run ({', '.join(different)} differ); give another --out, or remove it"
         )
