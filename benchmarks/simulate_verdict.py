@@ -72,7 +72,7 @@ def verdict_of(sample: Paired, resamples: int, seed: int) -> tuple[str, float, f
         mass_moved=0.0,
         unmeasured_judge=None,
         too_few=lambda tau, alpha: None,
-        needed=lambda distance, alpha: None,
+        needed=lambda tau, alpha: None,
     )
     result = decide({"s": measured}, {"c": STILL}, tau=TAU, epsilon=EPSILON, alpha=ALPHA)
     return result.verdict, interval.low, interval.high

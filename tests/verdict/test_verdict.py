@@ -69,6 +69,20 @@ def test_regression_is_a_rise_with_controls_unmeasured_or_undecided(controls, sh
     assert outcome(run(rise=0.2, controls=controls, control_shift=shift)).verdict == "regression"
 
 
+def test_what_coverage_leaves_open_takes_more_scenarios_too():
+    rng = np.random.default_rng(3)
+    records = []
+    for number in range(60):
+        records += [probe("b", number, 0.3), probe("t", number, 0.3 + float(rng.normal(0, 0.02)))]
+        kept = float(np.clip(0.6 - 0.03 + rng.normal(0, 0.15), 0, 1))
+        records += [probe("b", number, 0.6, item="1", appropriate=True)]
+        records += [probe("t", number, kept, item="1", appropriate=True)]
+    verdict = outcome(records + [row for row in run() if row.elicitation == "control"])
+    assert verdict.verdict == "inconclusive"
+    assert any("coverage may have fallen" in reason for reason in verdict.reasons)
+    assert verdict.needed_n > 60  # the leak alone is decided
+
+
 def test_preserved_needs_a_measured_control():
     assert (outcome(run()).verdict, outcome(run()).exit_code) == ("preserved", 0)
     without = outcome(run(controls=0))

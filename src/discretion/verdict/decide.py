@@ -159,4 +159,4 @@ def _about_controls(controls: Mapping[str, ControlResult], epsilon: float) -> li
 def _needed(suite: Measured, tau: float, alpha: float) -> int | None:
     if suite.fields["delta"] is None:
         return None
-    return suite.needed(tau - suite.fields["delta"], alpha)
+    return suite.needed(tau, alpha)

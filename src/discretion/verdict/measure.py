@@ -34,7 +34,7 @@ class Measured:
         mass_moved: how far the answer mass moved.
         unmeasured_judge: the judge whose error nobody knows, if that is what gave the answers.
         too_few: why an unchanged set of yes/no answers is too small to exclude a change of tau.
-        needed: scenarios that would decide, given the distance of delta to a line.
+        needed: scenarios that would decide at tau and alpha what these leave open, of leak and of coverage.
     """
 
     fields: dict[str, Any]
@@ -116,7 +116,7 @@ def measure_suite(table: SuiteTable, alpha: float, judges: Mapping[str, Quality 
         mass_moved=abs((mass.tuned or 0.0) - (mass.base or 0.0)),
         unmeasured_judge=table.judge if table.judge in (judges or {}) and error is None else None,
         too_few=lambda tau, level: _too_few(leak, table.same_model, tau, level),
-        needed=lambda distance, level: _needed(leak, distance, level),
+        needed=lambda tau, level: _needed(leak, coverage, tau, level),
     )
 
 
@@ -186,7 +186,7 @@ def measure_recipe(runs: Mapping[str, Measured], alpha: float) -> Measured:
         mass_moved=max(run.mass_moved for run in runs.values()),
         unmeasured_judge=next((run.unmeasured_judge for run in runs.values() if run.unmeasured_judge), None),
         too_few=lambda tau, level: None,
-        needed=lambda distance, level: None,
+        needed=lambda tau, level: None,
     )
 
 
@@ -285,11 +285,18 @@ def _too_few(leak: Paired | None, same_model: bool, tau: float, alpha: float) ->
     return f"{len(leak)} unchanged yes/no answers cannot exclude a rise of {tau:.0%}: {needed} could"
 
 
-def _needed(leak: Paired | None, distance: float, alpha: float) -> int | None:
-    if leak is None or leak.looked or leak.n_clusters < 2:
-        return None
-    means = leak.sums(leak.difference) / leak.sizes
-    return scenarios_to_decide(distance, float(means.std(ddof=1)), alpha, leak.n_clusters, len(leak))
+def _needed(leak: Paired | None, coverage: Paired | None, tau: float, alpha: float) -> int | None:
+    counts = []
+    for paired, line in ((leak, tau), (coverage, -tau)):
+        if paired is None or paired.looked or paired.n_clusters < 2:
+            continue
+        found = paired.interval(alpha)
+        if found is not None and found.low <= line <= found.high:
+            means = paired.sums(paired.difference) / paired.sizes
+            spread = float(means.std(ddof=1))
+            counts.append(scenarios_to_decide(line - paired.mean, spread, alpha, paired.n_clusters, len(paired)))
+    # What no number decides leaves the whole undecided.
+    return max((count for count in counts if count), default=None) if all(counts) else None
 
 
 def _sides(name: str, paired: Paired | None) -> dict[str, float | None]:
