@@ -27,7 +27,7 @@ def over_layers(series: Mapping[str, Mapping[str, Values]], title: str, rules: S
     )  # fmt: skip
     line = altair.Chart(data).mark_line(strokeWidth=2).encode(x=x, y=altair.Y("value:Q", title=title), color=colour)
     dashed = altair.Chart(data).mark_rule(strokeDash=[4, 4], color="#60656c")
-    return _svg(altair.layer(*(dashed.encode(y=altair.YDatum(rule)) for rule in rules), band, line))
+    return _svg(_sized(altair.layer(*(dashed.encode(y=altair.YDatum(rule)) for rule in rules), band, line)))
 
 
 def doses(found: Mapping[str, Any]) -> str:
@@ -45,7 +45,7 @@ def doses(found: Mapping[str, Any]) -> str:
     title = "safe less leaky logit"
     rule = altair.Chart(data).mark_rule().encode(x=x, y=altair.Y("low:Q", title=title), y2="high:Q", color=colour)
     line = altair.Chart(data).mark_line(point=True).encode(x=x, y=altair.Y("value:Q", title=title), color=colour)
-    return _svg(altair.layer(rule, line))
+    return _svg(_sized(altair.layer(rule, line)))
 
 
 def plane(points: Sequence[Mapping[str, Any]]) -> str:
@@ -59,7 +59,7 @@ def plane(points: Sequence[Mapping[str, Any]]) -> str:
         y=altair.Y("y:Q", title="second component"),
         color=altair.Color("model:N", title=None, scale=scale),
     )  # fmt: skip
-    return _svg(chart)
+    return _svg(_sized(chart))
 
 
 def _columns(told: Mapping[str, Values]) -> list[tuple[float | None, float | None, float | None]]:
@@ -68,25 +68,30 @@ def _columns(told: Mapping[str, Values]) -> list[tuple[float | None, float | Non
     return list(zip(middle, low, high, strict=True))
 
 
+def _sized(chart: Any) -> Any:
+    return chart.properties(width=_WIDTH, height=_HEIGHT)
+
+
 def _svg(chart: Any) -> str:
     import vl_convert
 
-    return str(vl_convert.vegalite_to_svg(chart.properties(width=_WIDTH, height=_HEIGHT).to_json()))
+    return str(vl_convert.vegalite_to_svg(chart.to_json()))
 
 
 def front(found: Sequence[Mapping[str, Any]]) -> str:
-    """Mitigations by what they leak (down is better) and their held-out loss (left is better)."""
+    """Mitigations by their held-out loss (left is better), and what they leak (down) and pass on rightly (up)."""
     import altair
 
-    rows = [
-        {"name": row["name"], "leak": row["leak"], "loss": row["loss"], "kept": row["equivalent"]} for row in found
-    ]
+    shown = ("leak", "coverage") if all(row["coverage"] is not None for row in found) else ("leak",)
+    rows = [{name: row[name] for name in ("name", "loss", "equivalent", *shown)} for row in found]
     data = altair.Data(values=rows)
     x = altair.X("loss:Q", title="held-out loss, nats a token", scale=altair.Scale(zero=False))
-    y = altair.Y("leak:Q", title="leak", axis=altair.Axis(format="%"))
     scale = altair.Scale(domain=[True, False], range=_COLOURS[:2])
-    points = altair.Chart(data).mark_circle(size=70).encode(
-        x=x, y=y, color=altair.Color("kept:N", title="task kept", scale=scale)
-    )  # fmt: skip
-    names = altair.Chart(data).mark_text(align="left", dx=7).encode(x=x, y=y, text="name:N")
-    return _svg(altair.layer(points, names))
+    colour = altair.Color("equivalent:N", title="task kept", scale=scale)
+    panels = []
+    for what in shown:
+        y = altair.Y(f"{what}:Q", title=what, axis=altair.Axis(format="%"), scale=altair.Scale(zero=True))
+        points = altair.Chart(data).mark_circle(size=70).encode(x=x, y=y, color=colour)
+        names = altair.Chart(data).mark_text(align="left", dx=7).encode(x=x, y=y, text="name:N")
+        panels.append(_sized(altair.layer(points, names)))
+    return _svg(altair.vconcat(*panels))
