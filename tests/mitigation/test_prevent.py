@@ -30,9 +30,10 @@ def stepped(monkeypatch, data_pull, anchor_pull, weight, surgery=True):
     model = torch.nn.Linear(2, 1, bias=False)
 
     class Trainer:
-        accelerator = SimpleNamespace(sync_gradients=True, unwrap_model=lambda model: model)
+        accelerator = SimpleNamespace(
+            sync_gradients=True, unwrap_model=lambda model: model, autocast=contextlib.nullcontext
+        )
         state = SimpleNamespace(global_step=3)
-        compute_loss_context_manager = staticmethod(contextlib.nullcontext)
 
         def __init__(self):
             self._metrics = {"train": defaultdict(list)}
