@@ -39,13 +39,8 @@ def ask_all(
         DiscretionError: a prompt exceeds a model's window and `skip_long` is off (said before anything is
             computed), a model returned NaN, or the records cannot be written.
     """
-    asked = list({(model.fingerprint, model.engine): model for model in models}.values())
-    work = [
-        (group, model, key)
-        for group in plan
-        for model in asked
-        if (key := group.key(model.fingerprint, model.engine)) not in store
-    ]
+    asked = _different(models)
+    work = _missing(asked, plan, store)
     lengths = dict(zip((key for _, _, key in work), _lengths(work, skip_long), strict=True))
     if progress:
         progress.start(sum(lengths.values()), len(work))
@@ -81,14 +76,22 @@ def left(
     Raises:
         DiscretionError: a prompt exceeds a model's window and `skip_long` is off.
     """
-    asked = {(model.fingerprint, model.engine): model for model in models}.values()
-    work = [
+    work = _missing(_different(models), plan, store)
+    return sum(_lengths(work, skip_long)), len(work)
+
+
+def _different(models: Sequence[Model]) -> list[Model]:
+    return list({(model.fingerprint, model.engine): model for model in models}.values())
+
+
+def _missing(asked: Sequence[Model], plan: Sequence[Group], store: RecordStore) -> list[tuple[Group, Model, str]]:
+    """What `store` does not hold: group, model and the key of both."""
+    return [
         (group, model, key)
         for group in plan
         for model in asked
         if (key := group.key(model.fingerprint, model.engine)) not in store
     ]
-    return sum(_lengths(work, skip_long)), len(work)
 
 
 def _lengths(work: Sequence[tuple[Group, Model, str]], skip_long: bool) -> list[int]:
