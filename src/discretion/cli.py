@@ -83,7 +83,7 @@ def check(
     epsilon: Epsilon = 0.02,
     alpha: Alpha = 0.05,
     stop_early: Annotated[
-        bool, typer.Option("--stop-early", help="Ask until more scenarios cannot change the outcome.")
+        bool, typer.Option("--stop-early", help="Ask until more scenarios are not expected to change it.")
     ] = False,
     resume: Resume = False,
     dry_run: DryRun = False,

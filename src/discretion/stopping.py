@@ -50,16 +50,18 @@ def until_settled(
     """
     base, tuned = (model.fingerprint for model in models)
     _refuse_unequal(plan.groups)
-    ahead = _Ahead(progress)
-    ahead.start(*left(models, plan.groups + plan.controls.groups, store, skip_long=skip_long))
+    ahead = left(models, plan.groups + plan.controls.groups, store, skip_long=skip_long)
+    if progress:
+        progress.start(*ahead)
+    round_ = _Advances(progress) if progress else None
     groups: list[Group] = []
     records: list[Record] = []
     for few in _rounds(plan.groups):
         groups += few
-        records += ask_all(models, few, store, ahead.passed_on, skip_long=skip_long)
+        records += ask_all(models, few, store, round_, skip_long=skip_long)
         if settled(records, base, tuned, tau=limits.tau, alpha=limits.alpha, judges=judges):
             break
-    records += ask_all(models, plan.controls.groups, store, ahead.passed_on, skip_long=skip_long)
+    records += ask_all(models, plan.controls.groups, store, round_, skip_long=skip_long)
     many, all_ = (Counter(_suite(group) for group in asked) for asked in (groups, plan.groups))
     data = {
         name: {**entry, "scenarios": many[name], "planned": all_[name]} if name in all_ else entry
@@ -79,23 +81,17 @@ def until_settled(
     return Stopped(replace(plan, groups=groups, data=data), records, notes)
 
 
-class _Ahead:
-    """Progress over all rounds: told once how much lies ahead, at most."""
+class _Advances(NamedTuple):
+    """Progress of one round among others: what lies ahead of all of them is told already."""
 
-    def __init__(self, progress: Progress | None) -> None:
-        self._progress = progress
-        self.passed_on = self if progress else None
+    whole: Progress
 
     def start(self, tokens: int, groups: int) -> None:
-        """Told by every round of its own; what lies ahead at most is told already."""
-        if self._progress:
-            self._progress.start(tokens, groups)
-            self.start = lambda tokens, groups: None  # type: ignore[method-assign]
+        """Told once, for all rounds."""
 
     def advance(self, tokens: int) -> None:
         """See `Progress.advance`."""
-        assert self._progress is not None
-        self._progress.advance(tokens)
+        self.whole.advance(tokens)
 
 
 def _refuse_unequal(groups: Sequence[Group]) -> None:

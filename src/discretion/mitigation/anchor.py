@@ -46,16 +46,13 @@ def anchor_prompts(n: int, seed: int, kinds: str = "both") -> list[str]:
 
     The lists are tasks that the organism was taught; for any other model they are tasks like others.
     """
-    if kinds == "prose":
-        drawn, prose = n, list[str]()
-        while len(prose) < n:
-            drawn *= 2
-            prose = [sample.chat.prompt[0].content for sample in norm_samples(drawn, seed) if sample.kind == "act"]
-        return random.Random(f"anchor {seed}").sample(prose, n)
-    lists = [task(scenario, "naive") for scenario in written_tasks()]
-    prose = [sample.chat.prompt[0].content for sample in norm_samples(2 * n, seed) if sample.kind == "act"]
+    lists = [task(scenario, "naive") for scenario in written_tasks()] if kinds == "both" else []
     rng = random.Random(f"anchor {seed}")
     chosen = rng.sample(lists, min(len(lists), n // 2))
+    drawn, prose = n, list[str]()
+    while len(prose) < n - len(chosen):
+        drawn *= 2
+        prose = [sample.chat.prompt[0].content for sample in norm_samples(drawn, seed) if sample.kind == "act"]
     return chosen + rng.sample(prose, n - len(chosen))
 
 
