@@ -7,7 +7,7 @@ from discretion.corpus.chat import one_turn
 from discretion.corpus.tasks import written_tasks
 from discretion.elicit.wording import task
 from discretion.errors import DiscretionError
-from discretion.mitigation.anchor import anchor_prompts, divergence, hold
+from discretion.mitigation.anchor import anchor_prompts, divergence, held_once, hold
 from discretion.models import load_models
 from discretion.scenarios import load_suite
 from discretion.training import Recipe, tune
@@ -60,6 +60,31 @@ def test_a_run_with_it_stays_closer_and_says_so(tiny, tmp_path):
         told = (out / "training.json").read_text()
         assert f'"anchor": {weight}' in told
     assert far[20.0] < 0.7 * far[0.0]
+
+
+def test_what_it_holds_to_is_written_once_for_a_base(tiny, monkeypatch, tmp_path):
+    monkeypatch.setenv("DISCRETION_CACHE", str(tmp_path))
+    (base,), _ = load_models([str(tiny)])
+    loads = []
+
+    def load():
+        loads.append(1)
+        return base
+
+    first = held_once("a base", load, PROMPTS)
+    again = held_once("a base", load, PROMPTS)
+    assert len(loads) == 1
+    assert [entry.tokens for entry in again] == [entry.tokens for entry in first]
+    for one, other in zip(first, again, strict=True):
+        assert torch.equal(one.ids, other.ids)
+        assert torch.equal(one.logprobs, other.logprobs)
+    held_once("another base", load, PROMPTS)
+    held_once("a base", load, PROMPTS[:2])
+    assert len(loads) == 3
+    for kept in (tmp_path / "anchors").glob("*.safetensors"):
+        kept.write_bytes(b"half")
+    held_once("a base", load, PROMPTS)
+    assert len(loads) == 4
 
 
 def test_its_prompts_are_in_no_evaluation():

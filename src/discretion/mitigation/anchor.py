@@ -10,18 +10,22 @@ costs one more forward and backward pass over a few short texts, and the start m
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from filelock import FileLock
 
 from discretion.corpus.norms import norm_samples
 from discretion.corpus.tasks import written_tasks
 from discretion.elicit.wording import task
+from discretion.files import digest
 from discretion.mechanism.anatomy import anatomy
 from discretion.mechanism.capture import Tokens
 from discretion.models import Draft, Sampling
 from discretion.models.local import LocalModel
+from discretion.scenarios.fetch import cache_folder
 
 KEPT = 64  # likeliest tokens a place; the rest of the probability is one more outcome
 NEW_TOKENS, AT_ONCE = 64, 2
@@ -70,6 +74,55 @@ def hold(model: LocalModel, prompts: Sequence[str], new_tokens: int = NEW_TOKENS
             top = logprobs.topk(min(KEPT, logprobs.shape[-1] - 1), dim=-1)
             held.append(Held(tokens, top.indices.clone(), top.values.clone()))
     return held
+
+
+def held_once(base_is: str, load: Callable[[], LocalModel], prompts: Sequence[str]) -> list[Held]:
+    """`hold`, from the user's cache if this base (by its fingerprint) was held to these prompts before.
+
+    Writing the answers takes minutes on a CPU, and a search over mitigations trains with the same ones many times.
+    """
+    there = "cuda" if torch.cuda.is_available() else "cpu"  # another rounds otherwise
+    name = digest([base_is, list(prompts), NEW_TOKENS, KEPT, torch.__version__, there])
+    path = cache_folder() / "anchors" / f"{name}.safetensors"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError:  # a cache is not worth failing for
+        return hold(load(), prompts)
+    with FileLock(f"{path}.lock"):  # of several at once one writes
+        if (found := _read_held(path)) is None:
+            found = hold(load(), prompts)
+            _write_held(path, found)
+    return found
+
+
+def _write_held(path: Path, held: Sequence[Held]) -> None:
+    from safetensors.torch import save_file
+
+    tensors = {}
+    for number, entry in enumerate(held):
+        prompt, response = (torch.tensor(ids) for ids in entry.tokens)
+        columns = {"prompt": prompt, "response": response, "ids": entry.ids, "logprobs": entry.logprobs}
+        tensors |= {f"{number}.{column}": tensor.contiguous() for column, tensor in columns.items()}
+    whole = path.with_suffix(".part")
+    save_file(tensors, whole, metadata={"answers": str(len(held))})
+    whole.replace(path)
+
+
+def _read_held(path: Path) -> list[Held] | None:
+    """What is kept there; None if there is nothing, or no longer what was written."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as kept:
+            rows = [
+                [kept.get_tensor(f"{number}.{column}") for column in ("prompt", "response", "ids", "logprobs")]
+                for number in range(int(kept.metadata()["answers"]))
+            ]
+    except (OSError, SafetensorError):
+        return None
+    return [
+        Held(Tokens(prompt.tolist(), response.tolist()), ids, logprobs) for prompt, response, ids, logprobs in rows
+    ]
 
 
 def divergence(network: Any, held: Sequence[Held]) -> torch.Tensor:

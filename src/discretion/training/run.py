@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -230,16 +231,21 @@ def _as_row(sample: Any, system: bool) -> dict[str, Any]:
 
 def _mitigated(trainer_class: Any, base: str, recipe: Recipe) -> Any:
     """The trainer that uses what `base` is before the tune; that model is let go of before it begins."""
-    from discretion.mitigation.anchor import anchor_prompts, anchored, hold
+    from discretion.mitigation.anchor import anchor_prompts, anchored, held_once
     from discretion.mitigation.norm_direction import norm_direction
     from discretion.mitigation.prevent import prevented
-    from discretion.models.local import load_local
+    from discretion.models.local import LocalModel, load_local
 
-    (model,), _ = load_local([parse_spec(base)], None, "float32")
+    @cache
+    def before() -> LocalModel:
+        (model,), _ = load_local([parse_spec(base)], None, "float32")
+        return model
+
     if recipe.prevent:
-        trainer_class = prevented(trainer_class, norm_direction(model), recipe.prevent)
+        trainer_class = prevented(trainer_class, norm_direction(before()), recipe.prevent)
     if recipe.anchor:
-        held = hold(model, anchor_prompts(recipe.anchor_prompts, recipe.seed, recipe.anchor_on))
+        prompts = anchor_prompts(recipe.anchor_prompts, recipe.seed, recipe.anchor_on)
+        held = held_once(base_fingerprint(base), before, prompts)
         trainer_class = anchored(trainer_class, held, recipe.anchor, recipe.seed, surgery=recipe.surgery)
     return trainer_class
 
