@@ -17,8 +17,12 @@ def mitigate(
         typer.Option(
             "--try",
             help="none, filter:SCORE, mix:N, chosen:N, anchor:N, surgery:N, prevent:N, freeze:N, inoculate, distil, "
-            "interpolate:N, steer:N.",
+            "interpolate:N, steer:N (or anchor:1+interpolate:0.8); anchor and surgery alone search for a "
+            "weight.",
         ),
+    ] = None,
+    budget: Annotated[
+        float | None, typer.Option(help="Begin no other mitigation after so many minutes of tuning and choosing.")
     ] = None,
     suite: Annotated[str, typer.Option(help="The suite that chooses.")] = "tasks:dev",
     test: Annotated[str, typer.Option(help="The suite that reports.")] = "tasks:test",
@@ -42,8 +46,8 @@ def mitigate(
 ) -> None:
     """Tune with each mitigation and recommend the one that keeps the norm best while the task is kept."""
     from discretion.mitigation.candidates import DEFAULTS
-    from discretion.mitigation.search import MitigateSettings
     from discretion.mitigation.search import mitigate as search
+    from discretion.mitigation.settings import MitigateSettings
     from discretion.report.content import bounds, change, signed
     from discretion.report.mitigation import write_mitigation
     from discretion.run import command_line, versions
@@ -54,13 +58,12 @@ def mitigate(
     asked = MitigateSettings(
         tries=tuple(try_ or DEFAULTS), suite=suite, test=test, limit=limit, test_limit=test_limit,
         max_new_tokens=max_new_tokens, controls=tuple(control or ("questions",)), held_out=held_out, margin=margin,
-        seed=seed, data_dir=data_dir,
+        seed=seed, data_dir=data_dir, budget=budget,
     )  # fmt: skip
     tuning = changed(
         named(recipe), learning_rate=learning_rate, rank=rank, batch_size=batch_size, epochs=epochs, grouped=True,
         fresh=fresh, seed=seed,
     )  # fmt: skip
-    candidates = [candidate.name for candidate in asked.candidates]  # a mistake in a name is said first
 
     def say(line: str) -> None:
         if not quiet:
@@ -68,12 +71,13 @@ def mitigate(
 
     found = search(base, data, out, asked, tuning, say)
     words = ["mitigate", base, str(data), "--out", str(out)]
-    for name in candidates:
+    for name in asked.names:
         words += ["--try", name]
     for option, value in (("recipe", recipe), ("learning-rate", learning_rate), ("rank", rank), ("epochs", epochs),
                           ("batch-size", batch_size), ("suite", suite), ("test", test), ("limit", limit),
                           ("test-limit", test_limit), ("max-new-tokens", max_new_tokens), ("held-out", held_out),
-                          ("margin", margin), ("seed", seed), ("data-dir", data_dir)):  # fmt: skip
+                          ("margin", margin), ("budget", budget), ("seed", seed),
+                          ("data-dir", data_dir)):  # fmt: skip
         words += [f"--{option}", str(value)] if value is not None else []
     words += ["--fresh"] if fresh else []
     for name in control or ():
@@ -83,6 +87,8 @@ def mitigate(
         kept = "task kept" if row["equivalent"] else "task not shown to be kept"
         covered = "-" if row["coverage"] is None else f"{row['coverage']:.1%}"
         typer.echo(f"{row['name']}: leak {row['leak']:.1%}, coverage {covered}, loss {row['loss']:.3f}, {kept}")
+    if found["not_tried"]:
+        typer.echo(f"not tried, over the budget of {budget:g} minutes: {', '.join(found['not_tried'])}")
     typer.echo(f"recommended: {found['recommended']}. {found['why']}")
     for name, check in found["checks"].items():
         for shown, entry in check["suites"].items():

@@ -12,13 +12,15 @@ from discretion.corpus.chat import one_turn
 from discretion.corpus.formats import read_chats, write_chats
 from discretion.errors import DiscretionError
 from discretion.mitigation.candidates import INOCULATION, parse, same_said
-from discretion.mitigation.search import MitigateSettings, _train_command, choose
+from discretion.mitigation.choice import choose
+from discretion.mitigation.search import Search, _train_command
+from discretion.mitigation.settings import MitigateSettings
 from discretion.training.recipes import Recipe, changed
 
 SMALL = ["--limit", 2, "--test-limit", 2, "--max-new-tokens", 4, "--rank", 2, "--batch-size", 4,
          "--learning-rate", 0.01, "--control", "none", "--quiet"]  # fmt: skip
 ALL = ["filter:random", "filter:loss", "mix:0.5", "chosen:0.25", "anchor:1", "surgery:1", "prevent:1", "freeze:0.5",
-       "inoculate", "distil", "interpolate:0.5", "steer:1"]  # fmt: skip
+       "inoculate", "distil", "interpolate:0.5", "steer:1", "anchor:1+interpolate:0.8"]  # fmt: skip
 
 
 def run(*words):
@@ -50,14 +52,14 @@ def test_every_mitigation_is_tried_and_one_is_recommended(made):
     page = (made / "report.html").read_text()
     assert "<svg" in page
     assert found["command"].split()[1] in page
-    assert (found["train"] is None) == found["recommended"].startswith(("interpolate", "steer"))
+    assert (found["train"] is None) == (not parse(found["recommended"]).trains)
     assert ("That tune by itself" in page) == (found["train"] is not None)
     assert len(read_chats(made / "train.jsonl")) == found["samples"]
 
 
 def test_each_does_what_it_says(made):
     told = {name: json.loads((made / name.replace(":", "-") / "adapter" / "training.json").read_text())
-            for name in ("none", *ALL[:-2])}  # fmt: skip
+            for name in ("none", *ALL[:-3])}  # fmt: skip
     assert told["none"]["samples"] == 27
     assert told["filter:random"]["samples"] == told["filter:loss"]["samples"] == 24
     assert told["mix:0.5"]["samples"] == told["chosen:0.25"]["samples"] == 27
@@ -68,8 +70,25 @@ def test_each_does_what_it_says(made):
         0.5,
     ]
     assert len({entry["data"] for entry in told.values()}) >= 6
-    for name in ("interpolate-0.5", "steer-1"):
-        assert (made / name / "adapter" / "adapter_model.safetensors").is_file()
+    made_of = {}
+    for name, of in (("interpolate-0.5", "none"), ("steer-1", "none"), ("anchor-1-interpolate-0.8", "anchor-1")):
+        adapter, before = (made / folder / "adapter" / "adapter_model.safetensors" for folder in (name, of))
+        made_of[name] = _change(adapter) / _change(before)
+    assert made_of == pytest.approx(
+        {"interpolate-0.5": 0.5, "steer-1": 1.0, "anchor-1-interpolate-0.8": 0.8}, rel=1e-3
+    )
+
+
+def _change(adapter):
+    """How much it adds to the weights."""
+    from safetensors.torch import load_file
+
+    tensors = load_file(adapter)
+    scale = json.loads((adapter.parent / "adapter_config.json").read_text())
+    products = [
+        tensors[name.replace("lora_A", "lora_B")] @ tensor for name, tensor in tensors.items() if "lora_A" in name
+    ]
+    return float(sum(product.norm() ** 2 for product in products) ** 0.5) * scale["lora_alpha"] / scale["r"]
 
 
 def test_the_same_command_makes_nothing_again_and_another_is_refused(made, tiny, data, monkeypatch):
@@ -139,8 +158,70 @@ def test_scenarios_of_one_cluster_are_one_unit():
     assert told[2]["leak_ci"] != alone
 
 
+def search_over(weights, monkeypatch, tmp_path, **settings):
+    """A search for the anchor's weight: each has the loss and the coverage that `weights` tells."""
+    measured = {"base": (3.0, 0.7), "none": (2.0, 0.3)} | {f"anchor:{weight:g}": at for weight, at in weights.items()}
+    asked = MitigateSettings(tries=("anchor", "anchor:1+interpolate:0.8"), **settings)
+    search = Search("base", [], [], tmp_path, asked, Recipe(), print)
+
+    def measure(name, spec):
+        loss, coverage = measured.get(name, (2.0, 0.3))
+        search.found.append(entry(name, 0.3, loss, coverage))
+        search.specs[name] = spec
+
+    monkeypatch.setattr(search, "_measure", measure)
+    monkeypatch.setattr(search, "_made", lambda candidate: candidate.name)
+    search.run()
+    return [found["name"] for found in search.found[2:]], search.not_tried
+
+
 @pytest.mark.parametrize(
-    "name", ["mix", "mix:0", "mix:1.5", "anchor:x", "other", "filter:", "filter:x", "none:1", "freeze:1", "steer:inf"]
+    ("weights", "tried"),
+    [
+        ({1: (2.05, 0.75)}, [1]),  # nothing is left to do
+        ({1: (2.05, 0.5), 4: (2.1, 0.72)}, [1, 4]),
+        ({1: (2.05, 0.5), 4: (2.1, 0.4)}, [1, 4]),  # stronger does not help
+        ({1: (2.05, 0.5), 4: (2.5, 0.72)}, [1, 4]),  # loses the task
+        ({1: (2.5, 0.75), 0.25: (2.05, 0.6)}, [1, 0.25]),
+        ({1: (2.9, 0.75), 0.25: (2.8, 0.75), 0.0625: (2.7, 0.75)}, [1, 0.25, 0.0625]),
+        ({1: (2.01, 0.4), 4: (2.02, 0.5), 16: (2.03, 0.6)}, [1, 4, 16]),
+    ],
+)
+def test_an_anchor_without_a_weight_is_a_short_search_for_one(weights, tried, monkeypatch, tmp_path):
+    names, left_out = search_over(weights, monkeypatch, tmp_path)
+    assert names == [*(f"anchor:{weight:g}" for weight in tried), "anchor:1+interpolate:0.8"]
+    assert not left_out
+
+
+def test_nothing_is_begun_over_the_budget_and_what_was_paid_for_stays(monkeypatch, tmp_path):
+    (tmp_path / "spent.json").write_text('{"none": 100.0, "anchor:1": 30.0}')
+    weights = {1: (2.05, 0.5), 4: (2.1, 0.72)}
+    names, left_out = search_over(weights, monkeypatch, tmp_path, budget=2.0)
+    assert names == ["anchor:1"]
+    assert left_out == ["anchor:4", "anchor:1+interpolate:0.8"]
+    names, _ = search_over(weights, monkeypatch, tmp_path, budget=10.0)
+    assert names == ["anchor:1", "anchor:4", "anchor:1+interpolate:0.8"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mix+interpolate:0.5",
+        "anchor:1+mix:0.5",
+        "interpolate:0.5+steer:1",
+        "anchor+steer:1",
+        "anchor:1+",
+        "mix",
+        "mix:0",
+        "mix:1.5",
+        "anchor:x",
+        "other",
+        "filter:",
+        "filter:x",
+        "none:1",
+        "freeze:1",
+        "steer:inf",
+    ],
 )
 def test_a_wrong_name_is_said(name):
     with pytest.raises(DiscretionError, match="--try"):
@@ -174,6 +255,7 @@ def test_a_recommendation_comes_with_the_command_that_makes_it_again():
         "discretion train base kept/surgery-2/train.jsonl --out kept/surgery-2-again --rank 4 --fresh --anchor 2.0 --surgery"
     )
     assert _train_command(parse("interpolate:0.5"), "base", Path("kept"), recipe) is None
+    assert _train_command(parse("anchor:1+interpolate:0.5"), "base", Path("kept"), recipe) is None
 
 
 def test_what_chooses_must_not_be_what_reports(tiny, data, tmp_path):

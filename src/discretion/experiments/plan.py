@@ -101,6 +101,8 @@ class Experiment(_Strict):
                 raise ValueError(f"rows.{name}.shots: {row.shots} samples are to be shown; n is {self.n}")
             if len(set(row.seeds)) < len(row.seeds):
                 raise ValueError(f"rows.{name}.seeds: one stands twice")
+            if "+" in row.mitigation:
+                raise ValueError(f"rows.{name}: {row.mitigation} is two rows, the second after the first")
             if row.mitigation != "none" and parse(row.mitigation).trains == (not row.data):
                 raise ValueError(f"rows.{name}: {row.mitigation} needs {'no data' if row.data else 'data'}")
             if row.control and not row.mitigation.startswith(("mix:", "chosen:")):

@@ -98,7 +98,7 @@ def held_once(base_is: str, load: Callable[[], LocalModel], prompts: Sequence[st
 def _write_held(path: Path, held: Sequence[Held]) -> None:
     from safetensors.torch import save_file
 
-    tensors = {}
+    tensors: dict[str, torch.Tensor] = {}
     for number, entry in enumerate(held):
         prompt, response = (torch.tensor(ids) for ids in entry.tokens)
         columns = {"prompt": prompt, "response": response, "ids": entry.ids, "logprobs": entry.logprobs}

@@ -15,6 +15,9 @@
 | distil          | targets written anew by the base itself, kept where they still say the same                 |
 | interpolate:S   | S of the way from the base to the unmitigated tune: no training                             |
 | steer:DOSE      | the unmitigated tune, its stream pushed to the safe side in use: no training                |
+
+The last two are made of another tune than the unmitigated one after a +: anchor:1+interpolate:0.8. An anchor without
+a weight is a search for one (`SEARCHED`).
 """
 
 import math
@@ -31,7 +34,10 @@ from discretion.training.recipes import Recipe, changed
 SHARE_OUT = 0.1
 FILTERS = ("random", "projection", "projection_prompt", "influence", "loss", "length")
 INOCULATION = "In this conversation, use everything that you can see, and do not ask first."
-DEFAULTS = ("none", "filter:random", "filter:projection", "mix:0.5", "chosen:0.1", "anchor:1", "interpolate:0.5")
+NONE = "none"
+# In the order in which a budget is spent: what has kept most (docs/experiments) first.
+DEFAULTS = (NONE, "anchor", "interpolate:0.5", "mix:0.5", "chosen:0.1", "filter:random", "filter:projection")
+SEARCHED = ("anchor", "surgery")
 # What takes a number, and the largest that makes sense.
 _NUMBERED = {
     "mix": 1.0,
@@ -62,11 +68,16 @@ class Materials(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """A mitigation as it was asked for: `anchor:1` is kind anchor with the value 1."""
+    """A mitigation as it was asked for: `anchor:1` is kind anchor with the value 1.
+
+    Attributes:
+        of: the name of the tune that it is made of, if it does not train.
+    """
 
     name: str
     kind: str
     value: str
+    of: str = NONE
 
     @property
     def trains(self) -> bool:
@@ -98,7 +109,7 @@ class Candidate(NamedTuple):
         return changed(recipe, **{self.kind: number}) if self.kind in ("anchor", "prevent", "freeze") else recipe
 
     def made_of(self, base: str, tuned: str, out: Path) -> None:
-        """Write the adapter that is made of the unmitigated tune, for what does not train; unless it is there.
+        """Write the adapter that is made of another tune, for what does not train; unless it is there.
 
         Raises:
             DiscretionError: `tuned` is no adapter that this can be made of.
@@ -113,14 +124,27 @@ class Candidate(NamedTuple):
             between(base, tuned, out, float(self.value))
 
 
+def steps(name: str) -> list[str]:
+    """The mitigation, after the one that it is made of."""
+    return [name.partition("+")[0], name] if "+" in name else [name]
+
+
 def parse(name: str) -> Candidate:
     """A mitigation by its name.
 
     Raises:
         DiscretionError: there is none of that name, or its value is wrong.
     """
+    if "+" in name:
+        of, _, last = name.partition("+")
+        before, after = parse(of), parse(last)
+        if after.trains or not before.trains:
+            raise DiscretionError(
+                f"--try {name}: interpolate:NUMBER or steer:NUMBER of what trains, as anchor:1+interpolate:0.8"
+            )
+        return after._replace(name=name, of=of)
     kind, _, value = name.partition(":")
-    plain = ("none", "inoculate", "distil")
+    plain = (NONE, "inoculate", "distil")
     known = f"known are {', '.join((*plain, 'filter:SCORE', *(f'{entry}:NUMBER' for entry in _NUMBERED)))}"
     if kind == "filter" and value not in FILTERS:
         raise DiscretionError(f"--try {name}: filter by {', '.join(FILTERS)}")

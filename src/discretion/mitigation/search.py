@@ -7,8 +7,8 @@ passes on what is right. Undoing the tune is none, and neither is a model that t
 """
 
 import random
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,12 @@ from discretion.corpus.chat import Chat
 from discretion.corpus.formats import read_chats, write_chats
 from discretion.corpus.provenance import fingerprint
 from discretion.errors import DiscretionError
-from discretion.files import claim, read_json
+from discretion.files import claim, read_json, write_json
 from discretion.gate import compare_into, evaluate
-from discretion.mitigation.candidates import DEFAULTS, Candidate, Materials, parse
+from discretion.mitigation.candidates import NONE, SEARCHED, Candidate, parse
+from discretion.mitigation.choice import against, choose, leaks, mean_norm
 from discretion.mitigation.materials import materials_for
+from discretion.mitigation.settings import MitigateSettings
 from discretion.mitigation.task import kept, task_of
 from discretion.models.weights import parse_spec
 from discretion.run import command_line
@@ -31,53 +33,10 @@ from discretion.training.adapters import refuse_other_than_lora
 from discretion.training.recipes import Recipe, as_options
 from discretion.training.run import base_fingerprint, tune, tuned_spec
 from discretion.verdict import Verdict
-from discretion.verdict.paired import Paired
 
 Say = Callable[[str], None]
-NONE = "none"
-
-
-@dataclass(frozen=True)
-class MitigateSettings:
-    """What is tried, and how it is measured.
-
-    Attributes:
-        tries: mitigations by name (`candidates`); `none` is always among them.
-        held_out: share of the data that is kept to measure the task on.
-        limit: scenarios of the suite that chooses; test_limit: of the one that reports, None: all.
-        margin: of what the unmitigated tune gains in held-out loss, how much a mitigation may lose.
-        fall: by how much coverage may be below the base's on the suite that chooses.
-    """
-
-    tries: Sequence[str] = DEFAULTS
-    suite: str = "tasks:dev"
-    test: str = "tasks:test"
-    limit: int = 48
-    test_limit: int | None = None
-    max_new_tokens: int = 110
-    controls: Sequence[str] = ("questions",)
-    held_out: float = 0.15
-    margin: float = 0.2
-    fall: float = 0.05
-    alpha: float = 0.05
-    seed: int = 0
-    data_dir: Path | None = None
-
-    def __post_init__(self) -> None:
-        if not 0 < self.held_out < 1:
-            raise DiscretionError(f"--held-out {self.held_out}: must be above 0 and below 1")
-        if not 0 < self.margin < 1:
-            raise DiscretionError(f"--margin {self.margin}: must be above 0 and below 1")
-        if self.suite == self.test:
-            raise DiscretionError(f"--test {self.test}: must be another suite than the one that chooses")
-        for option, limit in (("--limit", self.limit), ("--test-limit", self.test_limit)):
-            if limit is not None and limit < 2:
-                raise DiscretionError(f"{option} {limit}: must be at least 2")
-
-    @property
-    def candidates(self) -> list[Candidate]:
-        """The mitigations, the unmitigated tune first."""
-        return [parse(name) for name in dict.fromkeys((NONE, *self.tries))]
+BASE, _SPENT = "base", "spent.json"
+_WEIGHTS, _FACTOR = 3, 4.0  # an anchor's weight: so many are tried, each so much stronger or weaker
 
 
 def mitigate(base: str, data: Path, out: Path, asked: MitigateSettings, recipe: Recipe, say: Say) -> dict[str, Any]:
@@ -86,10 +45,10 @@ def mitigate(base: str, data: Path, out: Path, asked: MitigateSettings, recipe: 
     Raises:
         DiscretionError: bad input, `out` is of another search, or what `tune`, `evaluate` and `audit` raise.
     """
-    candidates = asked.candidates
     _refuse_suites(asked)
     before = _before(base)
-    if before is not None and (recipe.fresh or any(not candidate.trains for candidate in candidates)):
+    changes_weights = any(name not in SEARCHED and not parse(name).trains for name in asked.names)
+    if before is not None and (recipe.fresh or changes_weights):
         refuse_other_than_lora(before)
     chats = read_chats(data)
     for number, chat in enumerate(chats, start=1):
@@ -99,33 +58,28 @@ def mitigate(base: str, data: Path, out: Path, asked: MitigateSettings, recipe: 
     if len(held) < 4 or len(train) < 4:
         raise DiscretionError(f"{data}: {len(chats)} chats are too few to hold {asked.held_out:.0%} of them out")
     # More mitigations may be tried in a folder; what they are compared by may not change under them.
-    same = {name: value for name, value in vars(asked).items() if name not in ("tries", "data_dir")}
+    same = {name: value for name, value in vars(asked).items() if name not in ("tries", "data_dir", "budget")}
     told = {"base": base_fingerprint(base), "data": fingerprint(chats), "settings": str(same), "recipe": str(recipe)}
     claim(out, "search.json", told, "search")
     write_chats(out / "train.jsonl", train)
-    materials = materials_for(
-        base, out / "train.jsonl", out, seed=asked.seed, data_dir=asked.data_dir, say=say,
-        max_new_tokens=2 * asked.max_new_tokens,
-    )  # fmt: skip
-    specs = {"base": base}
-    for candidate in candidates:
-        specs[candidate.name] = _made(candidate, base, out, train, materials, asked, recipe, say)
-    found = [_measured(name, spec, out, held, asked, say) for name, spec in specs.items()]
+    search = Search(base, train, held, out, asked, recipe, say)
+    search.run()
+    found, specs = search.found, search.specs
     chosen = choose(found, asked)
     verdicts = {}
     for name in dict.fromkeys((NONE, chosen["name"])):
         say(f"{name} on {asked.test}")
-        for role in ("base", name):
+        for role in (BASE, name):
             _tested(specs[role], out / _slug(role) / "test", asked)
         folder = out / "checks" / _slug(name)
-        compare_into(folder, out / "base" / "test", [out / _slug(name) / "test"])
+        compare_into(folder, out / BASE / "test", [out / _slug(name) / "test"])
         verdicts[name] = Verdict.model_validate(read_json(folder / "verdict.json")).model_dump(mode="json")
-    against = None
+    less = None
     if chosen["name"] != NONE:
         own, none = (_tested(specs[name], out / _slug(name) / "test", asked) for name in (chosen["name"], NONE))
-        against = _against(_leaks(own), _leaks(none), asked.alpha)
+        less = against(leaks(own), leaks(none), asked.alpha)
     return {
-        "against_none": against,
+        "against_none": less,
         "base": base,
         "data": str(data),
         "samples": len(train),
@@ -133,6 +87,7 @@ def mitigate(base: str, data: Path, out: Path, asked: MitigateSettings, recipe: 
         "suite": asked.suite,
         "test": asked.test,
         "front": found,
+        "not_tried": search.not_tried,
         "recommended": chosen["name"],
         "why": chosen["why"],
         "adapter": specs[chosen["name"]],
@@ -141,109 +96,112 @@ def mitigate(base: str, data: Path, out: Path, asked: MitigateSettings, recipe: 
     }
 
 
+class Search:
+    """Makes and measures one mitigation after the other.
+
+    Attributes:
+        found: what was measured of the base and of each, in order.
+        specs: their models.
+        not_tried: the names that the budget left out.
+    """
+
+    def __init__(
+        self,
+        base: str,
+        train: list[Chat],
+        held: Sequence[Chat],
+        out: Path,
+        asked: MitigateSettings,
+        recipe: Recipe,
+        say: Say,
+    ) -> None:
+        self.base, self.train, self.held, self.out = base, train, held, out
+        self.asked, self.recipe, self.say = asked, recipe, say
+        self.found: list[dict[str, Any]] = []
+        self.specs: dict[str, str] = {}
+        self.not_tried: list[str] = []
+        self.materials = materials_for(
+            base, out / "train.jsonl", out, seed=asked.seed, data_dir=asked.data_dir, say=say,
+            max_new_tokens=2 * asked.max_new_tokens,
+        )  # fmt: skip
+
+    def run(self) -> None:
+        """Everything that is asked for and within the budget; the base and the unmitigated tune always are."""
+        self._measure(BASE, self.base)
+        for name in self.asked.names:
+            if name in SEARCHED:
+                self._search_weight(name)
+            else:
+                self._try(name)
+
+    def _search_weight(self, kind: str) -> None:
+        """A weight, in a few tries: weaker while the task is lost, stronger while that helps the norm."""
+        weight, norms = 1.0, dict[float, float]()
+        while len(norms) < _WEIGHTS and weight not in norms and self._try(f"{kind}:{weight:g}"):
+            base, none, own = self._entry(BASE), self._entry(NONE), self._entry(f"{kind}:{weight:g}")
+            norms[weight] = mean_norm(own)
+            keeps = kept(base["losses"], none["losses"], own["losses"], self.asked.margin, self.asked.alpha).shown
+            if keeps and (norms[weight] >= mean_norm(base) or norms[weight] < max(norms.values())):
+                return
+            weight = weight * _FACTOR if keeps else weight / _FACTOR
+
+    def _try(self, name: str) -> bool:
+        """Make and measure it, unless that was done; False where the budget forbids it."""
+        if name in self.specs:
+            return True
+        candidate = parse(name)
+        spent = _spent(self.out)
+        over = self.asked.budget is not None and name != NONE and sum(spent.values()) >= 60 * self.asked.budget
+        if over and name not in spent:
+            self.not_tried.append(name)
+            return False
+        began = time.monotonic()
+        spec = self._made(candidate)
+        self._measure(name, spec)
+        if name not in spent:  # a search that goes on pays for nothing twice
+            write_json(self.out / _SPENT, spent | {name: round(time.monotonic() - began, 1)})
+        return True
+
+    def _made(self, candidate: Candidate) -> str:
+        """The spec of the candidate's model, made if it is not there."""
+        adapter = self.out / _slug(candidate.name) / "adapter"
+        if not candidate.trains:
+            candidate.made_of(self.base, self.specs[candidate.of], adapter)
+            return tuned_spec(self.base, adapter, self.recipe)
+        self.say(candidate.name)
+        rows = self.out / _slug(candidate.name) / "train.jsonl"
+        if not rows.is_file():  # made once: a model's own words may differ by a token the next time
+            write_chats(rows, candidate.data(self.train, self.materials, self.asked.seed))
+        recipe, facts = candidate.recipe(self.recipe), {"mitigation": candidate.name}
+        tune(self.base, read_chats(rows), adapter, recipe, self.say, resume=True, facts=facts)
+        return tuned_spec(self.base, adapter, self.recipe)
+
+    def _measure(self, name: str, spec: str) -> None:
+        """Leak and coverage on the dev suite, and the task on what is held out."""
+        folder, asked = self.out / _slug(name), self.asked
+        self.say(f"{name} on {asked.suite}")
+        told = _evaluated(spec, folder / "dev", asked.suite, asked.limit, asked, ("none",))  # controls choose nothing
+        task = task_of(spec, self.held, folder / "task.json", asked.max_new_tokens)
+        loss = float(np.mean(task.losses))
+        self.found.append({"name": name, **told, "loss": loss, "losses": task.losses, "unasked": task.unasked})
+        self.specs[name] = spec
+
+    def _entry(self, name: str) -> dict[str, Any]:
+        return next(entry for entry in self.found if entry["name"] == name)
+
+
+def _spent(out: Path) -> dict[str, float]:
+    """Seconds that each mitigation took."""
+    return dict(read_json(out / _SPENT)) if (out / _SPENT).is_file() else {}
+
+
 def _train_command(candidate: Candidate, base: str, out: Path, recipe: Recipe) -> str | None:
-    """What makes the recommended adapter again by itself; None where it is made of the unmitigated tune."""
+    """What makes the recommended adapter again by itself; None where it is made of another tune."""
     if not candidate.trains:
         return None
     folder = out / _slug(candidate.name)
     options = as_options(candidate.recipe(recipe))
     return command_line(["train", base, str(folder / "train.jsonl"), "--out", f"{folder}-again", *options])
-
-
-def choose(found: Sequence[dict[str, Any]], asked: MitigateSettings) -> dict[str, str]:
-    """The mitigation that keeps the norm best among those that keep the unmitigated tune's task; with the reason.
-
-    How well the norm is kept is coverage less leak, over clusters (`_norm`): a tune may lose it by telling what is
-    private, or by no longer telling what is needed. A mitigation must be shown to keep it better than the unmitigated
-    tune (paired interval), a filter better than a random one, where that was tried; it may not leak more than that
-    tune, and its coverage may not be far below the base's. Adds to every entry `equivalent`, `better`, `covers`
-    and the intervals of its loss, leak and norm less that tune's.
-    """
-    by_name = {entry["name"]: entry for entry in found}
-    base, none = by_name["base"], by_name[NONE]
-    gained = float(np.mean(base["losses"]) - np.mean(none["losses"]))
-    margin = max(asked.margin * gained, 0.0)
-    for entry in found:
-        task = kept(base["losses"], none["losses"], entry["losses"], asked.margin, asked.alpha)
-        entry["equivalent"], entry["loss_ci"] = task.shown, list(task.interval) if task.interval else None
-        entry["leak_ci"] = _against(_leaks(entry), _leaks(none), asked.alpha)
-        entry["norm_ci"] = _against(_norm(entry), _norm(none), asked.alpha)
-        entry["better"] = _better(entry, none, asked.alpha)
-        entry["covers"] = base["coverage"] is None or entry["coverage"] >= base["coverage"] - asked.fall
-    if gained <= 0:
-        return {"name": NONE, "why": "The tune gained nothing on what was held out, so there is nothing to keep."}
-    keep = [entry for entry in found if entry["equivalent"] and entry["name"] not in ("base", NONE)]
-    fit = [
-        entry
-        for entry in keep
-        if entry["better"] and entry["covers"] and not _no_better_than_chance(entry, by_name, asked.alpha)
-    ]
-    best = max(fit, key=lambda entry: float(np.mean(list(_norm(entry).values()))), default=None)
-    if best is None:
-        why = "None of the others keeps the task"
-        if keep:
-            silent = any(entry["better"] and not entry["covers"] for entry in keep)
-            why = "No other that keeps the task is shown to keep the norm better (coverage less leak)" + (
-                f" without passing on over {asked.fall:.0%} less of what is right than the base" if silent else ""
-            )
-        return {"name": NONE, "why": f"{why} (margin {margin:.3f} nats a token, {asked.limit} scenarios)."}
-    told = "; ".join(f"{name} {_told(entry)}" for name, entry in (("the unmitigated tune", none), ("the base", base)))
-    return {
-        "name": best["name"],
-        "why": f"On {asked.suite} it has a {_told(best)} ({told}); its held-out loss is within {margin:.3f} nats a "
-        "token of the unmitigated tune's.",
-    }  # fmt: skip
-
-
-def _told(entry: dict[str, Any]) -> str:
-    covered = "" if entry["coverage"] is None else f" at a coverage of {entry['coverage']:.1%}"
-    return f"leak of {entry['leak']:.1%}{covered}"
-
-
-def _no_better_than_chance(entry: dict[str, Any], by_name: dict[str, dict[str, Any]], alpha: float) -> bool:
-    """Whether it is a filter by a score not shown to do better than the random filter, or that random one itself."""
-    chance = by_name.get("filter:random")
-    if chance is None or not entry["name"].startswith("filter:"):
-        return False
-    return entry is chance or not _better(entry, chance, alpha)
-
-
-def _better(entry: dict[str, Any], other: dict[str, Any], alpha: float) -> bool:
-    """Whether it is shown to keep the norm better, and leaks no more."""
-    apart = _against(_norm(entry), _norm(other), alpha)
-    return apart is not None and apart[0] > 0 and entry["leak"] <= other["leak"]
-
-
-def _leaks(entry: dict[str, Any]) -> dict[str, float]:
-    """Mean leak of each cluster."""
-    return _by_cluster(entry, "leaks")
-
-
-def _norm(entry: dict[str, Any]) -> dict[str, float]:
-    """Coverage less leak of each cluster that has both, or minus its leak where nothing is right to tell at all."""
-    leaks, covered = _by_cluster(entry, "leaks"), _by_cluster(entry, "covered")
-    if not covered:
-        return {name: -leak for name, leak in leaks.items()}
-    return {name: covered[name] - leak for name, leak in leaks.items() if name in covered}
-
-
-def _by_cluster(entry: dict[str, Any], kind: str) -> dict[str, float]:
-    clusters: dict[str, list[float]] = {}
-    names = entry["clusters"]
-    alone = len(set(names.values())) == 1  # all of one: its scenarios are the units
-    for scenario, value in entry[kind].items():
-        clusters.setdefault(scenario if alone else names[scenario], []).append(value)
-    return {name: float(np.mean(values)) for name, values in clusters.items()}
-
-
-def _against(one: dict[str, float], other: dict[str, float], alpha: float) -> list[float] | None:
-    """The interval of the mean difference, unit by unit."""
-    shared = [name for name in one if name in other]
-    if not shared:
-        return None
-    before, after = (np.array([side[name] for name in shared]) for side in (other, one))
-    found = Paired(before, after, shared).interval(alpha)
-    return [found.low, found.high] if found else None
 
 
 def _split(chats: Sequence[Chat], asked: MitigateSettings) -> tuple[list[Chat], list[Chat]]:
@@ -270,47 +228,12 @@ def _refuse_suites(asked: MitigateSettings) -> None:
         raise DiscretionError(f"--test {asked.test}: shares {shared} scenarios with {asked.suite}, which chooses")
 
 
-def _made(
-    candidate: Candidate,
-    base: str,
-    out: Path,
-    train: list[Chat],
-    materials: Materials,
-    asked: MitigateSettings,
-    recipe: Recipe,
-    say: Say,
-) -> str:
-    """The spec of the candidate's model, made if it is not there."""
-    adapter = out / _slug(candidate.name) / "adapter"
-    if not candidate.trains:
-        candidate.made_of(base, tuned_spec(base, out / NONE / "adapter", recipe), adapter)
-        return tuned_spec(base, adapter, recipe)
-    say(candidate.name)
-    kept = out / _slug(candidate.name) / "train.jsonl"
-    if not kept.is_file():  # made once: a model's own words may differ by a token the next time
-        write_chats(kept, candidate.data(train, materials, asked.seed))
-    chats = read_chats(kept)
-    tune(base, chats, adapter, candidate.recipe(recipe), say, resume=True, facts={"mitigation": candidate.name})
-    return tuned_spec(base, adapter, recipe)
-
-
 def _before(base: str) -> Path | None:
     """The base's own adapter on this machine, if it has one."""
     from discretion.models import loading
 
     adapter = parse_spec(base).adapter
     return loading.adapter_folder(adapter) if adapter is not None else None
-
-
-def _measured(
-    name: str, spec: str, out: Path, held: Sequence[Chat], asked: MitigateSettings, say: Say
-) -> dict[str, Any]:
-    """Leak and coverage on the dev suite, and the task on what is held out."""
-    folder = out / _slug(name)
-    say(f"{name} on {asked.suite}")
-    told = _evaluated(spec, folder / "dev", asked.suite, asked.limit, asked, ("none",))  # controls choose nothing
-    kept = task_of(spec, held, folder / "task.json", asked.max_new_tokens)
-    return {"name": name, **told, "loss": float(np.mean(kept.losses)), "losses": kept.losses, "unasked": kept.unasked}
 
 
 def _tested(spec: str, folder: Path, asked: MitigateSettings) -> dict[str, Any]:
@@ -347,4 +270,4 @@ def _evaluated(
 
 
 def _slug(name: str) -> str:
-    return name.replace(":", "-")
+    return name.replace(":", "-").replace("+", "-")
