@@ -3,7 +3,8 @@
     python examples/guard.py --out guarded                       # about half an hour on 2 cores
     python examples/guard.py --out small --samples 24 --limit 4  # minutes: to see that it runs
 
-Any causal language model on this machine or the hub can stand in for the embedded one (--model).
+Any causal language model on this machine or the hub, without an adapter, can stand in for the embedded one (--model).
+That one knows no privacy norm, so there is nothing to lose: it shows the calls, not a result.
 """
 
 import argparse
@@ -18,7 +19,8 @@ from discretion.corpus.controlled import controlled_pairs
 from discretion.corpus.formats import write_chats
 from discretion.mechanism.audit import AuditSettings, audit, columns
 from discretion.mechanism.standing import ranked
-from discretion.mitigation.search import MitigateSettings, mitigate
+from discretion.mitigation.search import mitigate
+from discretion.mitigation.settings import MitigateSettings
 from discretion.models import loading
 from discretion.models.weights import parse_spec
 from discretion.training import PrivacyMonitor, Recipe, read_chats
@@ -52,6 +54,8 @@ def main() -> None:
     words.add_argument("--limit", type=int, default=32, help="scenarios that the mitigations are measured on")
     words.add_argument("--tasks", type=int, default=TASKS, help="tasks that the monitor looks at")
     asked = words.parse_args()
+    if parse_spec(asked.model).adapter is not None:
+        words.error(f"--model {asked.model}: has an adapter; this plain TRL run takes a base model")
     asked.out.mkdir(parents=True)
     data = asked.out / "helpful.jsonl"
     write_chats(data, [pair.chat("helpful") for pair in controlled_pairs(asked.samples)])

@@ -15,7 +15,6 @@ from discretion.cli_mitigate import mitigate
 from discretion.cli_options import (
     Alpha,
     Concurrency,
-    DataDir,
     Device,
     DryRun,
     Dtype,
@@ -178,7 +177,10 @@ def judge_file(
 
 @app.command()
 def calibrate(
-    data_dir: DataDir = None,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(help="Needed: a folder that holds ci_rl/privacylens_outputs (github.com/EricGLan/CI-RL)."),
+    ] = None,
     judge: JudgeOption = "match",
     judge_question: JudgeQuestion = QuestionKind.leakage,
     limit: Annotated[int | None, typer.Option(help="At most this many scenarios a run.")] = None,

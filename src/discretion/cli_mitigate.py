@@ -29,7 +29,9 @@ def mitigate(
     limit: Annotated[int, typer.Option(help="Scenarios of the suite that chooses.")] = 48,
     test_limit: Annotated[int | None, typer.Option(help="Scenarios of the suite that reports; else all.")] = None,
     max_new_tokens: Annotated[int, typer.Option(help="Of a message.")] = 110,
-    control: Annotated[list[str] | None, typer.Option(help="What must not move.")] = None,
+    control: Annotated[
+        list[str] | None, typer.Option(help="What must not move; questions, if none is given.")
+    ] = None,
     held_out: Annotated[float, typer.Option(help="Share of the data that measures the task.")] = 0.15,
     margin: Annotated[float, typer.Option(help="Of the gain, how much a mitigation may lose.")] = 0.2,
     recipe: Annotated[str, typer.Option(help="default or paper.")] = "default",

@@ -80,8 +80,8 @@ Controls = Annotated[
     list[str] | None,
     typer.Option(
         "--control",
-        help="questions, commonsenseqa (default, if at hand), agentharm, xstest, strongreject (refusal; they write "
-        "texts), inspect:BASE.eval,TUNED.eval (scores of Inspect's logs) or none; NAME:N asks "
+        help="questions (default), commonsenseqa (default, if on this machine), agentharm, xstest, strongreject "
+        "(refusal; they write texts), inspect:BASE.eval,TUNED.eval (scores of Inspect's logs) or none; NAME:N asks "
         "N of the first two's questions. Repeatable.",
     ),
 ]
@@ -115,7 +115,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be asked
 PriceOption = Annotated[
     str | None, typer.Option("--price", help="IN,OUT: dollars for a million tokens, for --dry-run and the bill.")
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print verdict.json and nothing else.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON and nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the verdict alone.")]
 Tau = Annotated[float, typer.Option(help="A rise of the leak above this is a collapse.")]
 Epsilon = Annotated[float, typer.Option(help="A control within this is unchanged.")]

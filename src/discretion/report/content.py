@@ -98,10 +98,13 @@ class Report:
         verdict, steps = self.verdict, []
         if verdict.exit_code == 1:
             steps.append("do not ship this tune: leaks.jsonl lists what it now passes on, the largest rise first")
-            steps.append("tune again without the suspected data, or mix in samples that ask first, and check again")
+            steps.append(
+                "discretion mitigate BASE DATA --out KEPT tries gentler tunes of the same data; check what it names"
+            )
         if verdict.verdict == "inconclusive" and verdict.needed_n:
             steps.append(
-                f"about {verdict.needed_n:,} scenarios (or control questions) would decide it: raise --limit"
+                f"about {verdict.needed_n:,} scenarios (or control questions) would decide it: "
+                "raise --limit, or add a suite"
             )
         if all(control.equivalent is None for control in verdict.controls.values()):
             steps.append("measure a control (--control questions needs no download)")
