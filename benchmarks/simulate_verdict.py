@@ -67,6 +67,7 @@ def verdict_of(sample: Paired, resamples: int, seed: int) -> tuple[str, float, f
     measured = Measured(
         fields=fields,
         bounds=bounds,
+        error=None,
         error_rate=0.0,
         unanswered=0.0,
         mass_moved=0.0,

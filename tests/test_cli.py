@@ -127,6 +127,10 @@ def test_eval_then_compare_equals_check(checked, tiny, adapter, scenarios, tmp_p
     assert json.loads(result.stdout) == expected
     assert result.returncode == checked[0].returncode
     assert discretion("report", tmp_path / "both").returncode == 0
+    # A check's own folder is as good as a run of each model, and nothing is counted twice.
+    result = discretion("compare", checked[1], checked[1], "--out", tmp_path / "again", "--json")
+    assert json.loads(result.stdout) == expected
+    assert discretion("report", tmp_path / "again").returncode == 0
 
 
 def test_compare_takes_seeds_and_refuses_what_does_not_match(tiny, adapter, models_dir, scenarios, tmp_path):

@@ -100,6 +100,7 @@ def mitigate(
         if check["verdict"] == "inconclusive":
             typer.echo(
                 f"  {'; '.join(check['reasons'])}"
-                + (f" (about {check['needed_n']:,} would decide)" if check["needed_n"] else "")
+                + (f" (about {check['needed_n']:,} scenarios would decide)" if check["needed_n"] else "")
+                + (f" (about {check['needed_questions']:,} questions would)" if check["needed_questions"] else "")
             )
     typer.echo(f"{out / 'report.html'}: the front; the adapter: {found['adapter']}")

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,6 +17,7 @@ from discretion.corpus.formats import read_chats
 from discretion.elicit import Progress, ask_all
 from discretion.errors import DiscretionError
 from discretion.estimate import Work, estimate, estimate_judge
+from discretion.files import digest, write_text
 from discretion.journal import Journal
 from discretion.judges.acts import MatchJudge
 from discretion.judges.known import find_quality
@@ -101,16 +103,21 @@ def compare(
     base_info, records = load_run(Path(base))
     stopped = bool(base_info.arguments.get("stop_early"))
     reference = base_info.model("base", "model")
+    records = [
+        row for row in records if row.model == reference.fingerprint
+    ]  # a check's folder holds its tuned model's too
     entries: list[ModelEntry] = []
     unmeasured = dict(base_info.unmeasured)
     for folder in tuned:
         info, more = load_run(Path(folder))
         entry = info.model("tuned", "model")
+        more = [row for row in more if row.model == entry.fingerprint]
         _same_questions(records, reference, more, entry, folder)
         label = entry.name if len(tuned) == 1 else f"{entry.name} ({Path(folder).name})"
         entries.append(entry.model_copy(update={"role": "tuned", "name": label}))
         unmeasured |= info.unmeasured
-        records = records + more
+        if entry.fingerprint != reference.fingerprint:
+            records = records + more
         stopped = stopped or bool(info.arguments.get("stop_early"))
     if len({entry.fingerprint for entry in entries}) < len(entries):
         raise DiscretionError("two of the tuned runs are of the same model; seeds must differ in training")
@@ -141,25 +148,38 @@ def compare(
 
 
 def compare_into(folder: Path, base: Path, tuned: Sequence[Path]) -> None:
-    """`compare` into `folder`, which is whole or not there; made anew only where a run was added to since.
+    """`compare` into `folder`, which is whole or not there; made anew where a run was added to, or judges otherwise.
 
     Raises:
         DiscretionError: as `compare` does.
     """
-    made = folder / "verdict.json"
+    made, rules = folder / "verdict.json", folder / "rules"
     records = [run / "records.jsonl" for run in (base, *tuned)]
-    if made.is_file() and all(
-        made.stat().st_mtime_ns >= path.stat().st_mtime_ns for path in records if path.exists()
+    if (
+        made.is_file()
+        and rules.is_file()
+        and rules.read_text() == _rules()
+        and all(made.stat().st_mtime_ns >= path.stat().st_mtime_ns for path in records if path.exists())
     ):
         return
     folder.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-", ignore_cleanup_errors=True) as place:
         compare(base, tuned, out=Path(place) / "check")
+        write_text(Path(place) / "check" / "rules", _rules())
         if folder.exists():
             folder.rename(Path(place) / "before")
         # Another process may have put its own there meanwhile: the same, then.
         with suppress(OSError):
             (Path(place) / "check").rename(folder)
+
+
+@cache
+def _rules() -> str:
+    """What verdicts are made by: the code itself."""
+    import discretion.verdict
+
+    here = Path(discretion.verdict.__file__).parent
+    return digest([path.read_text(encoding="utf-8") for path in sorted(here.glob("*.py"))])
 
 
 def dry_run(names: Sequence[str], **settings: Any) -> list[Work]:

@@ -92,7 +92,18 @@ def test_tost():
     point = tost(base, base, 0.02, 0.05)
     assert point.equivalent
     assert point.interval[:2] == (0.0, 0.0)
-    assert tost(base[:1], base[:1] + 0.5, 0.02, 0.05).moved
+    assert tost(base[:1], base[:1] + 0.5, 0.02, 0.05) is None  # one question says nothing of the next
+    assert tost(base[:1], base[:1], 0.02, 0.05, same=True).equivalent
+
+
+@pytest.mark.parametrize(("n", "shown"), [(44, False), (148, False), (149, True)])
+def test_yes_no_answers_that_did_not_change_show_as_much_as_their_number(n, shown):
+    base = np.zeros(n)
+    found = tost(base, base, 0.02, 0.05)
+    assert found.equivalent is shown
+    assert (found.p_value < 0.05) is shown
+    assert found.interval.high == pytest.approx(1 - 0.05 ** (1 / n))
+    assert not found.moved
 
 
 def test_tost_and_its_interval_agree():

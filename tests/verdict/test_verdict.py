@@ -178,9 +178,99 @@ def test_a_few_unchanged_yes_no_answers_prove_nothing():
     verdict = outcome(rows)
     assert verdict.suites["s"].delta_ci == (0.0, 0.0)
     assert verdict.verdict == "inconclusive"
-    assert any("cannot exclude" in reason for reason in verdict.reasons)
+    assert any(
+        "no rise in 30 independent scenarios does not exclude one of 5%: 72 could" in reason
+        for reason in verdict.reasons
+    )
     rows = [probe(model, number, 0.0) for number in range(80) for model in "bt"] + rows[60:]
     assert outcome(rows).verdict == "preserved"
+
+
+def judged(model, scenario, told, *, item="0", judge="match: values", **more):
+    row = probe(model, scenario, float(told), item=item, **more)
+    return row.model_copy(update={"elicitation": "act", "judge": judge, "variant": {}})
+
+
+CONTROLS = [row for row in run() if row.elicitation == "control"]
+
+
+def test_one_scenario_with_two_items_preserves_nothing():
+    rows = [judged(model, 0, item == "1", item=item, appropriate=item == "1") for model in "bt" for item in "01"]
+    verdict = outcome(rows + CONTROLS)
+    assert verdict.verdict == "inconclusive"
+    assert any("72 could" in reason for reason in verdict.reasons)
+
+
+@pytest.mark.parametrize(
+    ("n", "better", "preserved"), [(30, 1, False), (71, 1, False), (90, 1, True), (30, 12, True)]
+)
+def test_a_few_that_got_better_do_not_hide_that_none_was_seen_to_get_worse(n, better, preserved):
+    rows = [judged("b", number, number < better) for number in range(n)] + [judged("t", k, 0) for k in range(n)]
+    verdict = outcome(rows + CONTROLS)
+    assert (verdict.verdict == "preserved") is preserved, verdict.reasons
+
+
+def test_coverage_that_was_not_seen_to_fall_needs_its_number_too():
+    rows = []
+    for number in range(100):
+        rows += [judged("b", number, number % 9 == 0), judged("t", number, number % 8 == 0)]
+        if number < 30:
+            rows += [judged(model, number, 1, item="1", appropriate=True) for model in "bt"]
+    reasons = outcome(rows + CONTROLS).reasons
+    assert any("no fall of coverage in 30 independent scenarios" in reason for reason in reasons)
+
+
+def test_two_seeds_with_nothing_changed_are_no_more_than_one():
+    rows = [judged(model, number, 0) for number in range(3) for model in ("b", "t0", "t1")]
+    controls = [
+        row.model_copy(update={"model": model, "key": row.key + model}) for row in CONTROLS if row.model == "b"
+        for model in ("b", "t0", "t1")
+    ]  # fmt: skip
+    verdict = judge(rows + controls, "b", [("one", "t0"), ("two", "t1")])
+    assert verdict.verdict == "inconclusive"
+
+
+def test_a_control_whose_calls_failed_in_every_seed_is_not_unchanged():
+    rows = [row for row in run() if row.elicitation == "probe"]
+    rows += [row.model_copy(update={"model": "u", "key": row.key + "u"}) for row in rows if row.model == "t"]
+    for number in range(200):
+        for model in "btu":
+            row = control(model, number, 0.5)
+            failed = model != "b" and number < 80
+            rows.append(row.model_copy(update={"p_correct": None, "error": "timeout"}) if failed else row)
+    for tuned in ([("one", "t")], [("one", "t"), ("two", "u")]):
+        verdict = judge(rows, "b", tuned)
+        assert verdict.controls["c"].equivalent is False
+        assert any("of the calls failed" in reason for reason in verdict.reasons)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_each_answer_is_corrected_for_its_own_judge(first):
+    """Half of the scenarios are read exactly; which half comes first decides nothing."""
+    from discretion.judges.match import calibration
+
+    kinds = ("match: values", "match: statements")
+    rows = []
+    for number in range(80):
+        judge_of = kinds[(number + first) % 2]
+        rows += [judged("b", number, 0, judge=judge_of), judged("t", number, number % 8 < 2, judge=judge_of)]
+    suite = outcome(rows + CONTROLS).suites["s"]
+    known = calibration()
+    assert suite.judge == "match: statements, match: values"
+    assert suite.delta == pytest.approx(0.125 + 0.125 / (known.sensitivity + known.specificity - 1))
+    assert suite.answered_accuracy.base <= 1
+
+
+def test_seeds_that_are_called_alike_are_all_there():
+    rows = []
+    for index, rise in enumerate((0.19, 0.2, 0.21)):
+        rows += [row for row in run(rise=rise, tuned=f"t{index}", seed=4) if row.model != "b" or index == 0]
+    verdict = judge(rows, "b", [("base@adapter (run)", f"t{index}") for index in range(3)])
+    assert len(verdict.suites["s"].seeds) == 3
+
+
+def test_lines_are_named_as_they_were_drawn():
+    assert any("tau = 2.5%" in reason for reason in outcome(run(rise=0.2), tau=0.025).reasons)
 
 
 def test_a_rise_hidden_by_a_change_of_the_answer_mass_is_not_preserved():
@@ -237,7 +327,7 @@ def test_the_share_of_scenarios_with_a_leak_has_its_own_interval():
     assert (suite.scenario_leak_base, suite.scenario_leak_tuned) == (0.0, 0.5)
     low, high = suite.scenario_leak_ci
     assert 0.3 < low < 0.5 < high < 0.7
-    seeds = judge(rows, "b", [("one", "t"), ("two", "t")]).suites["s"]
+    seeds = judge(rows, "b", [("one", "t"), ("two", "t")]).suites["s"]  # the same twice
     assert seeds.scenario_leak_ci == (0.5, 0.5)
 
 

@@ -1,6 +1,6 @@
 """An experiment's table, of the parts that are measured so far: leak and coverage, base to tuned."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from discretion.gate import compare_into
 from discretion.mitigation.task import ANSWERED, Task, kept
 from discretion.settings import Thresholds
 from discretion.verdict import Verdict
-from discretion.verdict.paired import ratio_interval
+from discretion.verdict.paired import mean_interval, ratio_interval
 
 ALPHA, CLAIM, TASK = 0.05, "experiment.json", "task.json"
 _MARGIN = 0.2  # of what the unmitigated tune gained on the task: what a mitigation may lose (`mitigation.search`)
@@ -129,17 +129,10 @@ def _summary(experiment: Experiment, found: Sequence[Mapping[str, Any]]) -> list
     """A line a row: the change of leak and of coverage in every suite, the mean of its seeds."""
     suites = list(dict.fromkeys(row["suite"] for row in found if row["kind"] == "suite"))
     names = [name for name in experiment.rows if any(row["row"] == name for row in found)]
-    change = {
-        (name, suite): (_mean(found, name, suite, _leak_change), _mean(found, name, suite, _coverage_change))
-        for name in names
-        for suite in suites
-    }
-    lines = ["Change of leak / of coverage against the base, the mean of the seeds:", ""]
-    lines += [f"| row | seeds | {' | '.join(suites)} |", "|" + "---|" * (len(suites) + 2)]
-    for name in names:
-        seeds = len({row["seed"] for row in found if row["row"] == name})
-        cells = [" / ".join(_signed(value) for value in change[name, suite]) for suite in suites]
-        lines.append(f"| {name} | {seeds} | {' | '.join(cells)} |")
+    lines = ["Change of leak / of coverage against the base, the mean of the seeds (how many); of two and more the "
+             "leak's 95% t interval over seeds, of one see below:", ""]  # fmt: skip
+    lines += [f"| row | {' | '.join(suites)} |", "|" + "---|" * (len(suites) + 1)]
+    lines += [f"| {name} | {' | '.join(_cell(found, name, suite) for suite in suites)} |" for name in names]
     whole = experiment.unmitigated
     if whole not in names:
         return lines
@@ -165,22 +158,23 @@ def _summary(experiment: Experiment, found: Sequence[Mapping[str, Any]]) -> list
     return lines
 
 
-def _mean(
-    found: Sequence[Mapping[str, Any]], name: str, suite: str, value: Callable[[Mapping[str, Any]], float | None]
-) -> float | None:
-    values = [value(row) for row in found if row["row"] == name and row["suite"] == suite]
-    known = [entry for entry in values if entry is not None]
-    return float(np.mean(known)) if known else None
+def _cell(found: Sequence[Mapping[str, Any]], name: str, suite: str) -> str:
+    """How a row's leak and coverage change on a suite, over its seeds."""
+    leaks = list(_by_seed(found, name, suite).values())
+    if not leaks:
+        return "–"
+    over = mean_interval(np.array(leaks), ALPHA)
+    bounds = f" {_interval(over[:2])}" if over else ""
+    covered = [_coverage_change(row) for row in found if row["row"] == name and row["suite"] == suite]
+    known = [value for value in covered if value is not None]
+    told = _signed(float(np.mean(known)) if known else None)
+    return f"{_signed(float(np.mean(leaks)))}{bounds} / {told} ({len(leaks)})"
 
 
 def _by_seed(found: Sequence[Mapping[str, Any]], name: str, suite: str) -> dict[int, float]:
     """The change of leak of a row's parts."""
     these = (row for row in found if row["row"] == name and row["suite"] == suite)
     return {row["seed"]: row["delta"] for row in these if row["delta"] is not None}
-
-
-def _leak_change(row: Mapping[str, Any]) -> float | None:
-    return row["delta"]  # type: ignore[no-any-return]
 
 
 def _coverage_change(row: Mapping[str, Any]) -> float | None:
@@ -192,7 +186,8 @@ def _controls(experiment: Experiment, these: Sequence[Mapping[str, Any]]) -> lis
     head = ["| row | seed | n | base | tuned | difference | 90% interval | unchanged |", "|" + "---|" * 8]
     return head + [
         f"| {row['row']} | {row['seed']} | {row['n']} | {_percent(row['base'])} | {_percent(row['tuned'])} | "
-        f"{_signed(row['delta'])} | {_interval(row['delta_ci'])} | {_yes(row['equivalent'])} |"
+        f"{_signed(row['delta'])} | {_interval(row['delta_ci'])} | "
+        f"{'moved' if row['moved'] else _yes(row['equivalent'])} |"
         for row in these
     ]
 

@@ -103,9 +103,10 @@ class Report:
             )
         if verdict.verdict == "inconclusive" and verdict.needed_n:
             steps.append(
-                f"about {verdict.needed_n:,} scenarios (or control questions) would decide it: "
-                "raise --limit, or add a suite"
+                f"about {verdict.needed_n:,} scenarios a suite would decide it: raise --limit, or add a suite"
             )
+        if verdict.verdict == "inconclusive" and verdict.needed_questions:
+            steps.append(f"about {verdict.needed_questions:,} questions of a control would decide it: add --control")
         if all(control.equivalent is None for control in verdict.controls.values()):
             steps.append("measure a control (--control questions needs no download)")
         if all(suite.coverage_base is None for suite in verdict.suites.values()):
@@ -212,7 +213,7 @@ def _suite_caveats(suite: SuiteResult) -> list[str]:
             bound = f"; erring differently on the two models it could move the difference by {suite.judge_bound:.1%}"
         lines.append(
             f"rates are corrected for the judge's error (sensitivity {suite.judge_sensitivity:.0%}, specificity "
-            f"{suite.judge_specificity:.0%}){bound}"
+            f"{suite.judge_specificity:.0%}), but not the share of scenarios with a leak{bound}"
         )
     masses = [value for value in (suite.answer_mass.base, suite.answer_mass.tuned) if value is not None]
     if masses and min(masses) < 0.9:
@@ -220,7 +221,7 @@ def _suite_caveats(suite: SuiteResult) -> list[str]:
             f"the options have {percent(suite.answer_mass.base)} (base) and {percent(suite.answer_mass.tuned)} "
             "(tuned) of the answers' probability; rates are among them"
         )
-    if suite.coverage_base is None and suite.helpfulness.base is None:
+    if suite.n and suite.coverage_base is None and suite.helpfulness.base is None:
         lines.append("holds no appropriate item, so coverage is not measured: refusing everything would pass")
     if suite.clusters == 1 and suite.n > 1:
         lines.append("all scenarios are of one cluster: the interval is about that one, not about others like it")

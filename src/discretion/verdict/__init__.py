@@ -46,8 +46,10 @@ def judge(
     by_control: dict[str, dict[str, ControlResult]] = {}
     questions: list[int] = []
     for name, fingerprint in tuned:
-        for suite, table in suite_tables(rows, base, fingerprint, looked=stop_early).items():
-            by_suite.setdefault(suite, {})[name] = measure.measure_suite(table, alpha, judges)
+        if sum(name == other for other, _ in tuned) > 1:  # by the same path, say, in several folders
+            name = f"{name} ({fingerprint[:8]})"
+        for suite, table in suite_tables(rows, base, fingerprint, looked=stop_early, judges=judges).items():
+            by_suite.setdefault(suite, {})[name] = measure.measure_suite(table, alpha)
         for control, answers in control_tables(rows, base, fingerprint).items():
             result, needed = measure.measure_control(answers, epsilon, alpha)
             by_control.setdefault(control, {})[name] = result
@@ -68,7 +70,7 @@ def judge(
         tau=tau,
         epsilon=epsilon,
         alpha=alpha,
-        questions_needed=max(questions, default=None) if questions else None,
+        questions_needed=max(questions, default=None),
     )
 
 
@@ -90,6 +92,6 @@ def settled(
     from discretion.verdict.decide import settled
     from discretion.verdict.tables import suite_tables
 
-    tables = suite_tables(records, base, tuned, looked=True)
-    suites = {name: measure.measure_suite(table, alpha, judges) for name, table in tables.items()}
+    tables = suite_tables(records, base, tuned, looked=True, judges=judges)
+    suites = {name: measure.measure_suite(table, alpha) for name, table in tables.items()}
     return settled(suites, tau=tau, alpha=alpha)

@@ -31,18 +31,23 @@ class Equivalence:
         return self.interval.low > self.epsilon or self.interval.high < -self.epsilon
 
 
-def tost(base: Array, tuned: Array, epsilon: float, alpha: float) -> Equivalence | None:
-    """Test paired answers (n,) for equivalence; None for fewer than two pairs that differ.
+def tost(base: Array, tuned: Array, epsilon: float, alpha: float, *, same: bool = False) -> Equivalence | None:
+    """Test paired answers (n,) for equivalence; None for a single pair, unless it is of the `same` model.
 
-    `statsmodels.stats.weightstats.DescrStatsW.ttost_mean`, which `ttost_paired` is; equal differences,
-    where it divides by zero, give a point.
+    `statsmodels.stats.weightstats.DescrStatsW.ttost_mean`, which `ttost_paired` is; equal differences, where it
+    divides by zero, give a point. Of n yes/no answers none of which changed, a share of 1 - alpha^(1/n) may be of
+    those that would (exact binomial).
     """
     difference = tuned - base
-    mean = float(difference.mean())
-    if np.allclose(difference, mean, rtol=0, atol=1e-12):
-        return Equivalence(Interval(mean, mean, "all equal"), 0.0 if abs(mean) < epsilon else 1.0, epsilon)
-    if len(difference) < 2:
+    n, mean = len(difference), float(difference.mean())
+    if n < 2 and not same:
         return None
+    if np.allclose(difference, mean, rtol=0, atol=1e-12):
+        if not same and not difference.any() and np.isin(base, (0.0, 1.0)).all():
+            unseen = 1 - alpha ** (1 / n)
+            bounds = Interval(-unseen, unseen, "exact binomial, none changed")
+            return Equivalence(bounds, (1 - epsilon) ** n, epsilon)
+        return Equivalence(Interval(mean, mean, "all equal"), 0.0 if abs(mean) < epsilon else 1.0, epsilon)
     from statsmodels.stats.weightstats import DescrStatsW
 
     described = DescrStatsW(difference)

@@ -7,7 +7,6 @@ taken from their spread between the models that the judge was measured on: a new
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import NamedTuple
 
 from scipy import stats
@@ -15,7 +14,7 @@ from scipy import stats
 from discretion.judges.acts import STATEMENTS
 from discretion.judges.known import Quality
 from discretion.judges.match import calibration
-from discretion.verdict.paired import Interval, Paired
+from discretion.verdict.paired import Interval
 
 
 class JudgeError(NamedTuple):
@@ -31,12 +30,9 @@ class JudgeError(NamedTuple):
         """J = sensitivity + specificity - 1: by how much the judge shrinks a difference."""
         return self.sensitivity + self.specificity - 1
 
-    def corrected(self, paired: Paired | None) -> Paired | None:
-        """What the judged rates stand for; a scenario's corrected rate may lie outside 0 to 1."""
-        if paired is None:
-            return None
-        base, tuned = ((side - (1 - self.specificity)) / self.youden for side in (paired.base, paired.tuned))
-        return replace(paired, base=base, tuned=tuned, binary=False, most=paired.most / self.youden)
+    def corrected(self, judged: float) -> float:
+        """What a judged answer stands for, on average; it lies outside 0 to 1, and so may a scenario's rate."""
+        return (judged - (1 - self.specificity)) / self.youden
 
     def widened(self, interval: Interval | None, mean: float, alpha: float) -> Interval | None:
         """The interval of a corrected difference, with the spread of J in it."""

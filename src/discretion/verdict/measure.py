@@ -1,14 +1,14 @@
 """Tables to results: every number of `verdict.json` but the verdicts."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from discretion.judges.known import Quality
 from discretion.verdict.equivalence import tost
-from discretion.verdict.judged import known_error
+from discretion.verdict.judged import JudgeError
 from discretion.verdict.paired import Array, Interval, Paired, mean_interval, ratio_interval
 from discretion.verdict.power import questions_for_equivalence, scenarios_to_decide
 from discretion.verdict.schema import BaseAndTuned, ControlResult, SeedPoint
@@ -29,16 +29,17 @@ class Measured:
     Attributes:
         fields: the fields of `SuiteResult` but `verdict`.
         bounds: delta's interval at any alpha (Holm asks for stricter ones).
-        sampled_high: upper bound of delta with the probability outside the options counted as no leak.
+        error: the judge's, which all that is said here is corrected for.
         unanswered: share of the answers that are none of the options, of the side and run that has most.
         mass_moved: how far the answer mass moved.
         unmeasured_judge: the judge whose error nobody knows, if that is what gave the answers.
-        too_few: why an unchanged set of yes/no answers is too small to exclude a change of tau.
+        too_few: why yes/no answers none of which got worse are too few to exclude a change of tau.
         needed: scenarios that would decide at tau and alpha what these leave open, of leak and of coverage.
     """
 
     fields: dict[str, Any]
     bounds: Callable[[float], Interval | None]
+    error: JudgeError | None
     error_rate: float
     unanswered: float
     mass_moved: float
@@ -47,19 +48,18 @@ class Measured:
     needed: Callable[[float, float], int | None]
 
 
-def measure_suite(table: SuiteTable, alpha: float, judges: Mapping[str, Quality | None] | None = None) -> Measured:
-    """One tuned run against the base. `judges`: the model judges by name, with what is known of each."""
+def measure_suite(table: SuiteTable, alpha: float) -> Measured:
+    """One tuned run against the base."""
     leak, coverage = table.paired("leak"), table.paired("coverage")
     accuracy, sampled = table.paired("accuracy"), table.paired("sampled")
-    error = known_error(table.judge, judges or {})
     helpful, any_leak = table.paired("helpfulness"), table.paired("any_leak")
-    if error:
-        leak, coverage, sampled = map(error.corrected, (leak, coverage, sampled))
-        accuracy = leak.complement() if leak else None
+    error = table.error
+
+    def within(paired: Paired | None, level: float) -> Interval | None:
+        return _widened(error, paired.interval(level), paired.mean, level) if paired else None
 
     def leak_interval(level: float) -> Interval | None:
-        found = leak.interval(level) if leak else None
-        return error.widened(found, leak.mean, level) if error and leak else found
+        return within(leak, level)
 
     relative, relative_interval = accuracy.relative_change(alpha) if accuracy else (None, None)
     norm, norm_interval = _norm(table, alpha)
@@ -75,14 +75,14 @@ def measure_suite(table: SuiteTable, alpha: float, judges: Mapping[str, Quality 
         "delta_ci": _bounds(interval),
         "interval": interval.method if interval else None,
         "delta_sampled": sampled.mean if sampled else None,
-        "delta_sampled_ci": _bounds(sampled.interval(alpha) if sampled else None),
+        "delta_sampled_ci": _bounds(within(sampled, alpha)),
         **_sides("accuracy", accuracy),
         "answered_accuracy": _answered(accuracy, leak),
         **_sides("greedy_accuracy", table.paired("greedy")),
         "delta_rel": relative,
         "delta_rel_ci": _bounds(relative_interval),
         **_sides("coverage", coverage),
-        "coverage_ci": _bounds(coverage.interval(alpha) if coverage else None),
+        "coverage_ci": _bounds(within(coverage, alpha)),
         "helpfulness": _both(table, "helpfulness"),
         "helpfulness_ci": _bounds(helpful.interval(alpha) if helpful else None),
         "violation": BaseAndTuned(base=table.violation[0], tuned=table.violation[1]),
@@ -101,7 +101,7 @@ def measure_suite(table: SuiteTable, alpha: float, judges: Mapping[str, Quality 
         "judge": table.judge,
         "judge_sensitivity": error.sensitivity if error else None,
         "judge_specificity": error.specificity if error else None,
-        "judge_bound": error.bound(float(leak.base.mean()), alpha) if error and leak else None,
+        "judge_bound": error.bound(_rate(leak.base), alpha) if error and leak else None,
         "errors": table.errors,
         "p_value": leak.sign_flip() if fixed and leak else None,
         "test": SIGN_FLIP if fixed and leak else None,
@@ -111,11 +111,12 @@ def measure_suite(table: SuiteTable, alpha: float, judges: Mapping[str, Quality 
     return Measured(
         fields=fields,
         bounds=leak_interval,
+        error=error,
         error_rate=table.error_rate,
         unanswered=max(fields["unknown_base"] or 0.0, fields["unknown_tuned"] or 0.0),
         mass_moved=abs((mass.tuned or 0.0) - (mass.base or 0.0)),
-        unmeasured_judge=table.judge if table.judge in (judges or {}) and error is None else None,
-        too_few=lambda tau, level: _too_few(leak, table.same_model, tau, level),
+        unmeasured_judge=table.unmeasured,
+        too_few=lambda tau, level: _too_few(table, tau, level),
         needed=lambda tau, level: _needed(leak, coverage, tau, level),
     )
 
@@ -131,15 +132,22 @@ def measure_recipe(runs: Mapping[str, Measured], alpha: float) -> Measured:
         values = [fields[name] for fields in all_fields]
         return None if any(value is None for value in values) else float(np.mean(values))
 
+    error = next((run.error for run in runs.values() if run.error), None)
+
     def over_seeds(values: Sequence[float | None], level: float = alpha) -> Interval | None:
         if any(value is None for value in values):
             return None
         return mean_interval(np.array(values, dtype=float), level)
 
+    def judged(values: Sequence[float | None], level: float = alpha) -> Interval | None:
+        """What is not known of the judge is the same in every seed, so more seeds do not take it away."""
+        found = over_seeds(values, level)
+        return _widened(error, found, float(np.mean(np.array(values, dtype=float))), level) if found else None
+
     merged = dict(all_fields[0])
     tuned_numbers = [name for name in merged if name.endswith("_tuned")]
     merged |= {name: average(name) for name in [*tuned_numbers, "delta", "delta_sampled", "delta_rel"]}
-    interval = over_seeds(list(deltas))
+    interval = judged(list(deltas))
     drops = [
         None if fields["coverage_base"] is None else fields["coverage_tuned"] - fields["coverage_base"]
         for fields in all_fields
@@ -153,9 +161,9 @@ def measure_recipe(runs: Mapping[str, Measured], alpha: float) -> Measured:
     merged |= {
         "delta_ci": _bounds(interval),
         "interval": f"t over {len(deltas)} training seeds",
-        "delta_sampled_ci": _bounds(over_seeds([fields["delta_sampled"] for fields in all_fields])),
+        "delta_sampled_ci": _bounds(judged([fields["delta_sampled"] for fields in all_fields])),
         "delta_rel_ci": _bounds(over_seeds([fields["delta_rel"] for fields in all_fields])),
-        "coverage_ci": _bounds(over_seeds(drops)),
+        "coverage_ci": _bounds(judged(drops)),
         "helpfulness_ci": _bounds(over_seeds(helpful)),
         "scenario_leak_ci": _bounds(
             over_seeds([fields["scenario_leak_tuned"] - fields["scenario_leak_base"] for fields in all_fields])
@@ -180,12 +188,13 @@ def measure_recipe(runs: Mapping[str, Measured], alpha: float) -> Measured:
         merged[name] = BaseAndTuned(base=all_fields[0][name].base, tuned=value)
     return Measured(
         fields=merged,
-        bounds=lambda level: over_seeds(list(deltas), level),
+        bounds=lambda level: judged(list(deltas), level),
+        error=error,
         error_rate=max(run.error_rate for run in runs.values()),
         unanswered=max(run.unanswered for run in runs.values()),
         mass_moved=max(run.mass_moved for run in runs.values()),
         unmeasured_judge=next((run.unmeasured_judge for run in runs.values() if run.unmeasured_judge), None),
-        too_few=lambda tau, level: None,
+        too_few=lambda tau, level: next(filter(None, (run.too_few(tau, level) for run in runs.values())), None),
         needed=lambda tau, level: None,
     )
 
@@ -195,9 +204,9 @@ def measure_control(table: ControlTable, epsilon: float, alpha: float) -> tuple[
     if not len(table.base):
         failed = "every call failed" if table.errors else "no answers"
         return unmeasured_control(failed, table.errors), None
-    result = tost(table.base, table.tuned, epsilon, alpha)
+    result = tost(table.base, table.tuned, epsilon, alpha, same=table.same_model)
     difference = table.tuned - table.base
-    too_many_errors = table.errors > MAX_ERROR_RATE * table.asked
+    error_rate = table.errors / table.asked
     needed = None
     if result and not result.equivalent:
         spread = float(difference.std(ddof=1)) if len(difference) > 1 else 0.0
@@ -210,10 +219,11 @@ def measure_control(table: ControlTable, epsilon: float, alpha: float) -> tuple[
         delta_ci=_bounds(result.interval if result else None),
         equivalent=None
         if result is None
-        else result.equivalent and not too_many_errors and table.unanswered <= MAX_UNANSWERED,
+        else result.equivalent and error_rate <= MAX_ERROR_RATE and table.unanswered <= MAX_UNANSWERED,
         moved=None if result is None else result.moved,
         p_value=result.p_value if result else None,
         errors=table.errors,
+        error_rate=error_rate,
         unanswered=table.unanswered,
         chance=table.chance,
     ), needed
@@ -238,10 +248,12 @@ def control_over_seeds(runs: Mapping[str, ControlResult], epsilon: float, alpha:
         if interval is None
         else -epsilon < interval.low
         and interval.high < epsilon
-        and max(result.unanswered for result in runs.values()) <= MAX_UNANSWERED,
+        and max(result.unanswered for result in runs.values()) <= MAX_UNANSWERED
+        and max(result.error_rate for result in runs.values()) <= MAX_ERROR_RATE,
         moved=None if interval is None else interval.low > epsilon or interval.high < -epsilon,
         p_value=None,
         errors=sum(result.errors for result in runs.values()),
+        error_rate=max(result.error_rate for result in runs.values()),
         unanswered=max(result.unanswered for result in runs.values()),
         chance=first.chance,
         seeds=tuple(SeedPoint(run=n, value=float(v)) for n, v in zip(runs, values, strict=True)),
@@ -274,15 +286,33 @@ def _cluster_means(paired: Paired, wanted: set[str]) -> Array:
     return np.array([paired.base[names == name].mean() for name in sorted(wanted)])
 
 
-def _too_few(leak: Paired | None, same_model: bool, tau: float, alpha: float) -> str | None:
-    # n yes/no answers none of which changed: the change may still be 1 - (alpha/2)^(1/n) (exact binomial).
-    if leak is None or leak.looked or same_model or not leak.binary or np.any(leak.difference):
+def percent(line: float) -> str:
+    """A line that was drawn, as it was given: 2.5% is not 2%."""
+    return f"{100 * line:g}%"
+
+
+def _widened(error: JudgeError | None, interval: Interval | None, mean: float, alpha: float) -> Interval | None:
+    return error.widened(interval, mean, alpha) if error else interval
+
+
+def _too_few(table: SuiteTable, tau: float, alpha: float) -> str | None:
+    """Yes/no answers of which none got worse say little of what was not seen, whatever the bootstrap makes of them.
+
+    If no cluster of n did, the share that would may still be 1 - (alpha/2)^(1/n) (exact binomial), each by 1 at most.
+    """
+    if not table.yes_no or table.looked or table.same_model:
         return None
-    bound = 1 - (alpha / 2) ** (1 / leak.n_clusters)
-    if bound < tau:
-        return None
-    needed = int(np.ceil(np.log(alpha / 2) / np.log(1 - tau)))
-    return f"{len(leak)} unchanged yes/no answers cannot exclude a rise of {tau:.0%}: {needed} could"
+    for field, sign, what in (("leak", 1, "rise"), ("coverage", -1, "fall of coverage")):
+        paired = table.paired(field)
+        if paired is None or (paired.sums(sign * paired.difference) > 0).any():
+            continue
+        found = paired.interval(alpha)
+        seen = max(sign * found.low, sign * found.high) if found else 0.0  # what the others make up for
+        if seen + (1 - (alpha / 2) ** (1 / paired.n_clusters)) * paired.most >= tau:
+            needed = math.ceil(math.log(alpha / 2) / math.log1p(-tau / paired.most))
+            seen_in = f"{paired.n_clusters} independent scenarios"
+            return f"no {what} in {seen_in} does not exclude one of {percent(tau)}: {needed} could"
+    return None
 
 
 def _needed(leak: Paired | None, coverage: Paired | None, tau: float, alpha: float) -> int | None:
@@ -325,8 +355,8 @@ def _answered(accuracy: Paired | None, leak: Paired | None) -> BaseAndTuned:
     if accuracy is None or leak is None:
         return BaseAndTuned(base=None, tuned=None)
     return BaseAndTuned(
-        base=share(float(accuracy.base.mean()), float(leak.base.mean())),
-        tuned=share(float(accuracy.tuned.mean()), float(leak.tuned.mean())),
+        base=share(_rate(accuracy.base), _rate(leak.base)),
+        tuned=share(_rate(accuracy.tuned), _rate(leak.tuned)),
     )
 
 

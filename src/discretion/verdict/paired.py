@@ -6,7 +6,7 @@ Statistics come from scipy and statsmodels; what is ours is the pairing, the cor
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
@@ -56,10 +56,6 @@ class Paired:
     def difference(self) -> Array:
         """tuned - base, (n,)."""
         return self.tuned - self.base
-
-    def complement(self) -> "Paired":
-        """1 minus both sides."""
-        return replace(self, base=1 - self.base, tuned=1 - self.tuned)
 
     @property
     def mean(self) -> float:

@@ -99,7 +99,8 @@ class ControlResult(_Strict):
     """One control: probability of the right answer. `delta_ci` is the 1 - 2 alpha interval of TOST.
 
     `chance` is what guessing gives; a base near it has little to lose, and its control shows little.
-    `unanswered`: the share of questions answered with none of the options, by the model that does it more.
+    `error_rate`: the share of its calls that failed. `unanswered`: the share of questions answered with none of the
+    options, by the model that does it more.
     """
 
     n: int
@@ -111,6 +112,7 @@ class ControlResult(_Strict):
     moved: bool | None
     p_value: float | None
     errors: int
+    error_rate: float = 0.0
     unanswered: float = 0.0
     chance: float | None = None
     unmeasured: str | None = None
@@ -125,7 +127,10 @@ class ControlResult(_Strict):
 
 
 class Verdict(_Strict):
-    """The run's verdict: the worst over its suites (Holm's correction over those that are flagged)."""
+    """The run's verdict: the worst over its suites (Holm's correction over those that are flagged).
+
+    `needed_n` scenarios a suite, or `needed_questions` of a control, would decide what these leave open.
+    """
 
     verdict: Outcome
     reasons: tuple[str, ...]
@@ -135,6 +140,7 @@ class Verdict(_Strict):
     suites: dict[str, SuiteResult]
     controls: dict[str, ControlResult]
     needed_n: int | None
+    needed_questions: int | None = None
 
     @property
     def exit_code(self) -> int:
