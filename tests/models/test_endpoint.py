@@ -219,6 +219,21 @@ def test_a_refusal_is_an_answer_and_a_filtered_text_is_none(serve):
     assert isinstance(filtered, Failure)
 
 
+@pytest.mark.parametrize("empty", ["", "\n", None])
+def test_what_is_cut_inside_its_thoughts_is_no_safe_message(empty):
+    def answer(request):
+        ends = "stop" if b"Be silent" in request.content else "length"
+        choice = {"message": {"content": empty, "reasoning": "Well,"}, "finish_reason": ends}
+        return httpx.Response(200, json={"choices": [choice]})
+
+    model = EndpointModel("m", parse_address("endpoint:http://h/v1#m"), transport=httpx.MockTransport(answer))
+    cut, silent = model.generate([Draft("x", Sampling(50, 0.0, 0)), Draft("Be silent.", Sampling(50, 0.0, 0))])
+    assert isinstance(cut, Failure)
+    assert "--max-new-tokens" in cut.reason
+    assert isinstance(silent, Failure) if empty is None else silent == empty
+    assert model.option_logprobs([QUESTION]) == [(-100.0, -100.0)]  # an answer that names neither option
+
+
 def test_a_server_that_is_gone_stops_the_run(serve):
     model = serve(lambda number, body: "cut").model()
     with pytest.raises(DiscretionError, match="--resume"):

@@ -19,7 +19,7 @@ import httpx
 from discretion.errors import DiscretionError
 from discretion.models._protocol import Failure, Sampling
 from discretion.models.address import OPENAI, Address, Pace
-from discretion.models.remote import ANSWER_TOKENS, RemoteModel, Reply
+from discretion.models.remote import ANSWER_TOKENS, CUT, RemoteModel, Reply
 
 TOP_LOGPROBS = 20  # the most that OpenAI's interface allows
 _LENGTH_FIELDS = ("max_tokens", "max_completion_tokens")
@@ -216,6 +216,8 @@ def _text(choice: dict[str, Any]) -> str | Failure:
     message = choice["message"]
     # A refusal in a field of its own is an answer: it reveals nothing, and helps nobody.
     text = message.get("content") or message.get("refusal")
+    if choice.get("finish_reason") == "length" and not str(text or "").strip():
+        return CUT
     if isinstance(text, str):
         return text
     if choice.get("finish_reason") == "content_filter":

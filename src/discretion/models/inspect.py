@@ -11,7 +11,7 @@ from typing import Any
 from discretion.errors import DiscretionError
 from discretion.models._protocol import Failure, Sampling
 from discretion.models.address import INSPECT, Pace
-from discretion.models.remote import RemoteModel, Reply
+from discretion.models.remote import CUT, RemoteModel, Reply
 
 _TOP_LOGPROBS = 20
 _RETRIES = 6
@@ -56,7 +56,8 @@ class InspectModel(RemoteModel):
             text = choice.message.text
             if not text and choice.stop_reason == "content_filter":
                 return Reply(Failure("withheld by the provider's content filter"))
-            return Reply(text, _top(choice) if logprobs else None)
+            cut = choice.stop_reason in {"max_tokens", "model_length"} and not text.strip()
+            return Reply(CUT if cut else text, _top(choice) if logprobs else None)
         except Exception as error:
             return Failure(_line(error), unreachable=isinstance(error, OSError))
 
@@ -80,11 +81,11 @@ class InspectModel(RemoteModel):
     def _sees_logprobs(self) -> bool:
         prompt = "Answer with the letter A or B only.\nA. Yes\nB. No\nAnswer:"
         reply = self._ask(prompt, Sampling(1, 0.0, 0), logprobs=True)
-        if isinstance(reply, Reply) and not isinstance(reply.text, Failure) and reply.top:
+        if isinstance(reply, Reply) and reply.top:
             return True
         plain = self._ask(prompt, Sampling(16, 1.0, 0))
         failure = plain if isinstance(plain, Failure) else plain.text
-        if isinstance(failure, Failure):
+        if isinstance(failure, Failure) and failure != CUT:  # who thinks first may act
             raise DiscretionError(f"{self.name}: {failure.reason}")
         return False
 

@@ -22,6 +22,8 @@ from discretion.models.address import Pace
 
 DRAWN = 16  # answers an option question is read from where there are no log-probabilities
 ANSWER_TOKENS = 4  # of a drawn answer: a bracket, a letter and what may surround them
+# Thoughts that took every token, and lie in a field of their own or are not shown: no message, and so no safe one.
+CUT = Failure("cut before it said anything; give more --max-new-tokens")
 _ABSENT = -100.0  # log-probability of an option that is not among the answers at all
 _UNKNOWN_WINDOW = 10**9
 
@@ -132,9 +134,9 @@ class RemoteModel(ABC):
         counts = dict.fromkeys(question.options, 0)
         for draw in range(DRAWN):
             text = self._write(Draft(question.prompt, Sampling(ANSWER_TOKENS, 1.0, draw)))
-            if isinstance(text, Failure):
+            if isinstance(text, Failure) and text != CUT:
                 return text
-            letter = re.match(r"\W*(\w+)\b", text)
+            letter = re.match(r"\W*(\w+)\b", text) if isinstance(text, str) else None
             if letter and letter[1] in counts:
                 counts[letter[1]] += 1
         return tuple(math.log(count / DRAWN) if count else _ABSENT for count in counts.values())
