@@ -240,6 +240,25 @@ def test_a_server_that_is_gone_stops_the_run(serve):
         model.generate(drafts(3))
 
 
+def test_a_server_that_refuses_everything_stops_the_run(serve):
+    model = serve(lambda number, body: (404, {})).model()  # say, the model is no longer there
+    for ask in (lambda: model.generate(drafts(3)), lambda: model.option_logprobs([QUESTION])):
+        with pytest.raises(DiscretionError, match=r"HTTP 404.*--resume"):
+            ask()
+    assert model.generate([]) == []
+
+
+@pytest.mark.parametrize("refusals", [[(400, {})] * 3, [(404, {}), (404, {}), (400, {})], [(429, {})] * 3])
+def test_prompts_that_are_refused_for_what_they_say_are_errors_of_their_own(serve, refusals):
+    def behave(_, body):
+        prompt = body["messages"][0]["content"]
+        return refusals[int(prompt[-2])] if prompt.startswith("Write") else "answer"
+
+    model = serve(behave).model()
+    failures = model.generate(drafts(3))
+    assert [failure.status for failure in failures] == [status for status, _ in refusals]
+
+
 def test_a_refused_key_stops_the_run(serve):
     model = serve(lambda number, body: (401, {})).model()
     with pytest.raises(DiscretionError, match="DISCRETION_API_KEY"):

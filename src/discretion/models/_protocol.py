@@ -42,10 +42,12 @@ class Failure(NamedTuple):
     Attributes:
         reason: why, in a line.
         unreachable: whether the model cannot be reached at all, so that asking more is in vain.
+        status: of HTTP, if a server refused.
     """
 
     reason: str
     unreachable: bool = False
+    status: int | None = None
 
 
 def primed_name(name: str, examples: Sequence[object]) -> str:

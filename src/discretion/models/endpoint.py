@@ -19,7 +19,7 @@ import httpx
 from discretion.errors import DiscretionError
 from discretion.models._protocol import Failure, Sampling
 from discretion.models.address import OPENAI, Address, Pace
-from discretion.models.remote import ANSWER_TOKENS, CUT, RemoteModel, Reply
+from discretion.models.remote import ANSWER_TOKENS, CUT, PLAIN, RemoteModel, Reply
 
 TOP_LOGPROBS = 20  # the most that OpenAI's interface allows
 _LENGTH_FIELDS = ("max_tokens", "max_completion_tokens")
@@ -122,19 +122,19 @@ class EndpointModel(RemoteModel):
             else:
                 with self._count:
                     self.requests += 1
-                if response.status_code in {401, 403}:
+                status = response.status_code
+                if status in {401, 403}:
                     raise DiscretionError(
-                        f"{self.name}: the server refuses the key (HTTP {response.status_code}); "
-                        f"see {self._address.key_variable}"
+                        f"{self.name}: the server refuses the key (HTTP {status}); see {self._address.key_variable}"
                     )
-                if response.status_code == 200:
+                if status == 200:
                     choice = self._choice(response)
                     if not isinstance(choice, Failure):
                         return choice
                     failure = choice
                 else:
-                    failure = Failure(f"HTTP {response.status_code}: {self._said(response)}")
-                    if response.status_code < 500 and response.status_code not in {408, 409, 425, 429}:
+                    failure = Failure(f"HTTP {status}: {self._said(response)}", status=status)
+                    if status < 500 and status not in {408, 409, 425, 429}:
                         return failure  # asking again would not help
                     told = _retry_after(response)
                     if told is not None:
@@ -181,12 +181,11 @@ class EndpointModel(RemoteModel):
 
         Servers other than OpenAI's are told first to leave the probabilities as the model has them.
         """
-        prompt = "Answer with the letter A or B only.\nA. Yes\nB. No\nAnswer:"
         refused = Failure("not asked")
         tries = ({},) if self._address.url == OPENAI else (*_AS_IT_IS, {})
         for self._own, self._length_field, logprobs in product(tries, _LENGTH_FIELDS, (True, False)):
             sampling = Sampling(1, 0.0, 0) if logprobs else Sampling(ANSWER_TOKENS, 1.0, 0)
-            answer = self._chat(prompt, sampling, logprobs)
+            answer = self._chat(PLAIN, sampling, logprobs)
             if not isinstance(answer, Failure):
                 return logprobs and _top(answer) is not None
             if answer.unreachable:

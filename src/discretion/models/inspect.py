@@ -11,10 +11,11 @@ from typing import Any
 from discretion.errors import DiscretionError
 from discretion.models._protocol import Failure, Sampling
 from discretion.models.address import INSPECT, Pace
-from discretion.models.remote import CUT, RemoteModel, Reply
+from discretion.models.remote import CUT, PLAIN, RemoteModel, Reply
 
 _TOP_LOGPROBS = 20
 _RETRIES = 6
+_OF_CONNECTIONS = ("ConnectionError", "TimeoutError", "TransportError")  # the last is httpx's, and its successor's
 
 
 class InspectModel(RemoteModel):
@@ -59,7 +60,7 @@ class InspectModel(RemoteModel):
             cut = choice.stop_reason in {"max_tokens", "model_length"} and not text.strip()
             return Reply(CUT if cut else text, _top(choice) if logprobs else None)
         except Exception as error:
-            return Failure(_line(error), unreachable=isinstance(error, OSError))
+            return _failure(error)
 
     async def _generate(self, prompt: str, sampling: Sampling, logprobs: bool) -> Any:
         from inspect_ai.model import ChatMessageAssistant, ChatMessageSystem, ChatMessageUser, GenerateConfig
@@ -79,11 +80,10 @@ class InspectModel(RemoteModel):
         return await self._model.generate(chat, config=config)
 
     def _sees_logprobs(self) -> bool:
-        prompt = "Answer with the letter A or B only.\nA. Yes\nB. No\nAnswer:"
-        reply = self._ask(prompt, Sampling(1, 0.0, 0), logprobs=True)
+        reply = self._ask(PLAIN, Sampling(1, 0.0, 0), logprobs=True)
         if isinstance(reply, Reply) and reply.top:
             return True
-        plain = self._ask(prompt, Sampling(16, 1.0, 0))
+        plain = self._ask(PLAIN, Sampling(16, 1.0, 0))
         failure = plain if isinstance(plain, Failure) else plain.text
         if isinstance(failure, Failure) and failure != CUT:  # who thinks first may act
             raise DiscretionError(f"{self.name}: {failure.reason}")
@@ -95,6 +95,23 @@ def _top(choice: Any) -> list[tuple[str, float]] | None:
         return None
     first = choice.logprobs.content[0].top_logprobs
     return [(entry.token, entry.logprob) for entry in first] if first else None
+
+
+def _failure(error: BaseException) -> Failure:
+    """What a provider's error says. Most wrap the connection's own, and each calls that by a name of its own."""
+    codes = (getattr(error, "status_code", None), getattr(error, "code", None))  # the latter is Google's
+    status = next((code for code in codes if isinstance(code, int)), None)
+    chain = list[BaseException]()
+    cause: BaseException | None = error
+    while cause is not None and cause not in chain:
+        chain.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    return Failure(_line(error), status is None and any(map(_is_of_connection, chain)), status)
+
+
+def _is_of_connection(error: BaseException) -> bool:
+    names = [kind.__name__ for kind in type(error).__mro__]
+    return isinstance(error, OSError) or any(name.endswith(_OF_CONNECTIONS) for name in names)
 
 
 def _line(error: BaseException) -> str:

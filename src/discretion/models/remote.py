@@ -13,6 +13,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
 from discretion.errors import DiscretionError
@@ -22,10 +23,12 @@ from discretion.models.address import Pace
 
 DRAWN = 16  # answers an option question is read from where there are no log-probabilities
 ANSWER_TOKENS = 4  # of a drawn answer: a bracket, a letter and what may surround them
+PLAIN = "Answer with the letter A or B only.\nA. Yes\nB. No\nAnswer:"  # what no model refuses
 # Thoughts that took every token, and lie in a field of their own or are not shown: no message, and so no safe one.
 CUT = Failure("cut before it said anything; give more --max-new-tokens")
 _ABSENT = -100.0  # log-probability of an option that is not among the answers at all
 _UNKNOWN_WINDOW = 10**9
+_REFUSALS = frozenset(range(400, 500)) - {429}
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
@@ -97,13 +100,20 @@ class RemoteModel(ABC):
 
     def option_logprobs(self, questions: Sequence[Question]) -> list[tuple[float, ...] | Failure]:
         """See `Model.option_logprobs`."""
-        return self._each(self._options, questions)
+        return self._each(self._options, questions, lambda question: replace(question, prompt=PLAIN))
 
     def generate(self, drafts: Sequence[Draft]) -> list[str | Failure]:
         """See `Model.generate`. Equal texts for equal calls as far as the server keeps to its seed."""
-        return self._each(self._write, drafts)
+        return self._each(self._write, drafts, lambda draft: draft._replace(prompt=PLAIN))
 
-    def _each(self, ask: Callable[[_In], _Out | Failure], entries: Sequence[_In]) -> list[_Out | Failure]:
+    def _each(
+        self, ask: Callable[[_In], _Out | Failure], entries: Sequence[_In], plain: Callable[[_In], _In]
+    ) -> list[_Out | Failure]:
+        """The answers; `plain` makes of an entry one that is refused only if everything is.
+
+        Raises:
+            DiscretionError: nothing was answered, and nothing will be.
+        """
         pool = ThreadPoolExecutor(self._pace.concurrency)
         try:
             answers = list(pool.map(ask, entries))
@@ -111,7 +121,7 @@ class RemoteModel(ABC):
             # Ctrl-C: what has not begun never will; what is under way ends by itself.
             pool.shutdown(wait=False, cancel_futures=True)
         failed = [answer for answer in answers if isinstance(answer, Failure)]
-        if entries and len(failed) == len(entries) and all(failure.unreachable for failure in failed):
+        if entries and len(failed) == len(entries) and _in_vain(failed, lambda: ask(plain(entries[0]))):
             raise DiscretionError(
                 f"{self.name}: {failed[0].reason}; what was recorded so far is kept, go on with --resume"
             )
@@ -140,6 +150,18 @@ class RemoteModel(ABC):
             if letter and letter[1] in counts:
                 counts[letter[1]] += 1
         return tuple(math.log(count / DRAWN) if count else _ABSENT for count in counts.values())
+
+
+def _in_vain(failed: Sequence[Failure], again: Callable[[], object]) -> bool:
+    """Whether asking more is: nobody is there, or all is refused alike, and what is asked `again` is too.
+
+    A provider's filter may refuse every prompt of a batch for what it says; those are errors of their own.
+    """
+    statuses = {failure.status for failure in failed}
+    if len(statuses) > 1 or not statuses <= _REFUSALS:
+        return all(failure.unreachable for failure in failed)
+    answer = again()
+    return isinstance(answer, Failure) and answer.status in statuses
 
 
 def estimate_tokens(prompt: str) -> int:
