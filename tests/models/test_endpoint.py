@@ -265,6 +265,49 @@ def test_a_refused_key_stops_the_run(serve):
         model.generate(drafts(3))
 
 
+def test_a_stopped_run_asks_and_waits_no_more(serve):
+    server = serve(lambda number, body: (401 if "number 0" in body["messages"][0]["content"] else 500, {}))
+    spec = f"endpoint:{server.url}#m"
+    model = EndpointModel(spec, parse_address(spec), Pace(concurrency=4))  # it would wait for half a minute
+    with pytest.raises(DiscretionError, match="DISCRETION_API_KEY"):
+        model.generate(drafts(8))
+    deadline = time.monotonic() + 5
+    while any(thread.name.startswith("ThreadPool") for thread in threading.enumerate()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert len(server.seen) <= 1 + 8
+
+
+@pytest.mark.parametrize(("status", "requests"), [(429, 2), (503, 2), (500, 32)])
+def test_a_server_that_is_not_up_to_it_is_told_soon(status, requests):
+    seen = []
+
+    def answer(request):
+        seen.append(request.method)
+        return httpx.Response(status, json={"error": {"message": "busy"}})
+
+    with pytest.raises(DiscretionError, match=f"HTTP {status}: busy"):
+        EndpointModel(
+            "m",
+            parse_address("endpoint:http://h/v1#m"),
+            sleep=lambda _: None,
+            transport=httpx.MockTransport(answer),
+        )
+    assert seen.count("POST") <= requests
+
+
+def test_how_long_to_wait_is_told_by_the_environment(serve, monkeypatch):
+    assert Pace().timeout == 120
+    for wrong in ("soon", "0", "nan", "inf", ""):
+        monkeypatch.setenv("DISCRETION_TIMEOUT", wrong)
+        with pytest.raises(DiscretionError, match=f"DISCRETION_TIMEOUT={wrong}: must be"):
+            Pace()
+    monkeypatch.setenv("DISCRETION_TIMEOUT", "0.2")
+    model = serve(lambda *_: "slow").model(Pace())
+    with pytest.raises(DiscretionError, match=r"ReadTimeout after 0.2 s; DISCRETION_TIMEOUT sets"):
+        model.generate(drafts(1))
+
+
 def test_requests_are_spread_over_the_minute(serve):
     server = serve()
     spec = f"endpoint:{server.url}#m"

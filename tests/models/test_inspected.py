@@ -1,5 +1,8 @@
 """What Inspect hands on of its providers' answers and troubles. Its mock model counts tokens with a table: not here."""
 
+import asyncio
+import threading
+
 import httpx
 import pytest
 
@@ -95,3 +98,21 @@ def test_an_error_that_names_itself_as_its_cause_is_read_once():
     error = RuntimeError("overloaded")
     error.__cause__ = error
     assert _failure(error) == Failure("overloaded")
+
+
+def test_a_stopped_run_waits_no_more(asked):
+    async def late(*_, **__):
+        begun.release()
+        await asyncio.sleep(60)
+
+    begun = threading.Semaphore(0)
+    model = asked(lambda prompt: said("A"))
+    model._model.generate = late
+    answers = []
+    asking = threading.Thread(target=lambda: answers.extend(model.generate(DRAFTS)))
+    asking.start()
+    assert all(begun.acquire(timeout=5) for _ in DRAFTS)
+    model._stop()
+    asking.join(5)
+    assert not asking.is_alive()
+    assert all(isinstance(answer, Failure) for answer in answers)

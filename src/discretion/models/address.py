@@ -1,7 +1,8 @@
 """Where a served model is and how hard it may be pressed. Nothing here opens a connection or imports what does."""
 
+import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -9,6 +10,18 @@ from discretion.errors import DiscretionError
 
 INSPECT = "inspect:"
 OPENAI = "https://api.openai.com/v1"
+TIMEOUT = "DISCRETION_TIMEOUT"
+
+
+def _timeout() -> float:
+    told = os.environ.get(TIMEOUT, "120")
+    try:
+        seconds = float(told)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise DiscretionError(f"{TIMEOUT}={told}: must be a number of seconds above 0")
+    return seconds
 
 
 @dataclass(frozen=True)
@@ -18,12 +31,12 @@ class Pace:
     Attributes:
         concurrency: requests under way at once.
         per_minute: requests begun in a minute at most; None: no limit.
-        timeout: seconds to wait for an answer.
+        timeout: seconds to wait for an answer; 120, or what DISCRETION_TIMEOUT says.
     """
 
     concurrency: int = 8
     per_minute: float | None = None
-    timeout: float = 120.0
+    timeout: float = field(default_factory=_timeout)
 
 
 class Address(NamedTuple):

@@ -18,7 +18,7 @@ import httpx
 
 from discretion.errors import DiscretionError
 from discretion.models._protocol import Failure, Sampling
-from discretion.models.address import OPENAI, Address, Pace
+from discretion.models.address import OPENAI, TIMEOUT, Address, Pace
 from discretion.models.remote import ANSWER_TOKENS, CUT, PLAIN, RemoteModel, Reply
 
 TOP_LOGPROBS = 20  # the most that OpenAI's interface allows
@@ -30,6 +30,7 @@ _AS_IT_IS: tuple[dict[str, Any], ...] = (
     {**_TOLD, "top_k": -1, "repeat_penalty": 1.0, "chat_template_kwargs": {"enable_thinking": False}},
     _TOLD,
 )
+_BUSY = {429, 502, 503, 504}  # whatever is asked
 _ATTEMPTS = 7
 _LONGEST_WAIT = 120.0  # seconds; a Retry-After beyond it is a quota that will not come back soon
 
@@ -43,7 +44,7 @@ class EndpointModel(RemoteModel):
         address: Address,
         pace: Pace | None = None,
         *,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], object] | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         """Connect, and find out what the server can do with one request of one token.
@@ -52,8 +53,9 @@ class EndpointModel(RemoteModel):
             DiscretionError: no answer, the key is refused, or the model is not there.
         """
         super().__init__(name, [address.url, address.model], pace or Pace())
-        self._address, self._sleep = address, sleep
-        self._gate = _Gate(self._pace.per_minute, sleep)
+        self._address, self._stopped = address, threading.Event()
+        self._sleep = sleep or self._stopped.wait
+        self._gate = _Gate(self._pace.per_minute, self._sleep)
         self._count = threading.Lock()
         self._length_field, self._own = _LENGTH_FIELDS[0], dict[str, Any]()
         key = os.environ.get(address.key_variable, "")
@@ -67,9 +69,9 @@ class EndpointModel(RemoteModel):
             transport=transport,
         )
         self.window = self._window() or self.window
-        self._connects = 2  # a wrong address should not take minutes to show
+        self._attempts = 2  # a wrong address, or a server that is not up to it, should not take minutes to show
         read = self._reads_options(self._sees_logprobs())
-        self._connects = _ATTEMPTS
+        self._attempts = _ATTEMPTS
         told = "" if self._own or address.url == OPENAI else ", its own penalties"
         self.engine = f"endpoint/{address.url}/{read}{told}"
 
@@ -110,15 +112,16 @@ class EndpointModel(RemoteModel):
     def _post(self, body: dict[str, Any]) -> dict[str, Any] | Failure:
         """The first choice of the answer."""
         failure = Failure("not asked")
-        for attempt in range(_ATTEMPTS):
+        for attempt in range(self._attempts):
             self._gate.pass_through()
             wait = min(2.0**attempt, 30.0) * random.uniform(0.5, 1.0)
             try:
                 response = self._client.post(f"{self._address.url}/chat/completions", json=body)
             except httpx.HTTPError as error:
-                failure = Failure(f"no answer from {self._address.url} ({type(error).__name__})", unreachable=True)
-            except RuntimeError as error:  # the client was closed under a request on the way out
-                return Failure(str(error))
+                why = type(error).__name__
+                if isinstance(error, httpx.ReadTimeout):
+                    why += f" after {self._pace.timeout:g} s; {TIMEOUT} sets how long to wait"
+                failure = Failure(f"no answer from {self._address.url} ({why})", unreachable=True)
             else:
                 with self._count:
                     self.requests += 1
@@ -141,11 +144,13 @@ class EndpointModel(RemoteModel):
                         if told > _LONGEST_WAIT:
                             return failure
                         wait = told
-            if failure.unreachable and attempt + 1 >= self._connects:
-                break
-            if attempt < _ATTEMPTS - 1:
+            if attempt < self._attempts - 1:
                 self._sleep(wait)
         return failure
+
+    def _stop(self) -> None:
+        self._client.close()  # a thread that would ask again cannot
+        self._stopped.set()  # and need not wait to learn it
 
     def _choice(self, response: httpx.Response) -> dict[str, Any] | Failure:
         try:
@@ -188,7 +193,7 @@ class EndpointModel(RemoteModel):
             answer = self._chat(PLAIN, sampling, logprobs)
             if not isinstance(answer, Failure):
                 return logprobs and _top(answer) is not None
-            if answer.unreachable:
+            if answer.unreachable or answer.status in _BUSY:
                 raise DiscretionError(f"{self.name}: {answer.reason}")
             refused = answer
         raise DiscretionError(f"{self.name}: {refused.reason}")
@@ -197,7 +202,7 @@ class EndpointModel(RemoteModel):
 class _Gate:
     """Lets requests through at no more than so many a minute, evenly."""
 
-    def __init__(self, per_minute: float | None, sleep: Callable[[float], None]) -> None:
+    def __init__(self, per_minute: float | None, sleep: Callable[[float], object]) -> None:
         self._gap = 60.0 / per_minute if per_minute else 0.0
         self._sleep, self._lock, self._next = sleep, threading.Lock(), 0.0
 

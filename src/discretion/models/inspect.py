@@ -5,6 +5,7 @@ Inspect carries the requests and retries them; keys are read where it reads them
 
 import asyncio
 import contextlib
+import math
 import threading
 from typing import Any
 
@@ -62,6 +63,10 @@ class InspectModel(RemoteModel):
         except Exception as error:
             return _failure(error)
 
+    def _stop(self) -> None:
+        for task in asyncio.all_tasks(self._loop):
+            self._loop.call_soon_threadsafe(task.cancel)
+
     async def _generate(self, prompt: str, sampling: Sampling, logprobs: bool) -> Any:
         from inspect_ai.model import ChatMessageAssistant, ChatMessageSystem, ChatMessageUser, GenerateConfig
 
@@ -71,7 +76,7 @@ class InspectModel(RemoteModel):
             seed=sampling.seed % 2**31,
             max_connections=self._pace.concurrency,
             max_retries=_RETRIES,
-            timeout=round(self._pace.timeout),
+            timeout=math.ceil(self._pace.timeout),
             logprobs=True if logprobs else None,
             top_logprobs=_TOP_LOGPROBS if logprobs else None,
         )

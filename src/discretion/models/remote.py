@@ -80,6 +80,10 @@ class RemoteModel(ABC):
     def _ask(self, prompt: str, sampling: Sampling, logprobs: bool = False) -> Reply | Failure:
         """Put one prompt to the model. Called from several threads at once."""
 
+    @abstractmethod
+    def _stop(self) -> None:
+        """Let what is under way end with the request that it waits for, or sooner: nobody reads its answer."""
+
     def _reads_options(self, has_logprobs: bool) -> str:
         """Remember how options are read; returns it in words, for the engine's name."""
         self._has_logprobs = has_logprobs
@@ -117,8 +121,10 @@ class RemoteModel(ABC):
         pool = ThreadPoolExecutor(self._pace.concurrency)
         try:
             answers = list(pool.map(ask, entries))
+        except BaseException:  # Ctrl-C, a refused key
+            self._stop()
+            raise
         finally:
-            # Ctrl-C: what has not begun never will; what is under way ends by itself.
             pool.shutdown(wait=False, cancel_futures=True)
         failed = [answer for answer in answers if isinstance(answer, Failure)]
         if entries and len(failed) == len(entries) and _in_vain(failed, lambda: ask(plain(entries[0]))):
