@@ -338,6 +338,14 @@ def test_an_address_that_is_none_is_said_at_once(spec, said):
         load_models([spec])
 
 
+def test_a_key_in_openais_url_is_refused(monkeypatch):
+    for url in ("https://user:pass@host/v1", "https://host/v1?key=pass"):
+        monkeypatch.setenv("OPENAI_BASE_URL", url)
+        with pytest.raises(DiscretionError, match="OPENAI_BASE_URL: put no key into the URL") as told:
+            parse_address("openai/gpt-4o-mini")
+        assert "pass" not in str(told.value)
+
+
 def test_openai_without_a_key_says_which_variable(monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
@@ -397,3 +405,21 @@ def test_a_servers_own_penalties_are_turned_off_where_it_lets_us(monkeypatch, st
     bodies.clear()
     EndpointModel("m", parse_address("openai/m"), transport=httpx.MockTransport(answer))
     assert "repetition_penalty" not in bodies[0]
+
+
+def test_a_server_that_takes_nothing_for_a_template_is_still_told_the_rest():
+    bodies = []
+
+    def answer(request):
+        if request.method == "GET":
+            return httpx.Response(404)
+        bodies.append(json.loads(request.content))
+        if "chat_template_kwargs" in bodies[-1]:
+            said = "chat_template is not supported for Mistral tokenizers."
+            return httpx.Response(400, json={"error": {"message": said}})
+        return httpx.Response(200, json={"choices": [{"message": {"content": "Hello."}, "finish_reason": "stop"}]})
+
+    model = EndpointModel("m", parse_address("endpoint:http://h/v1#m"), transport=httpx.MockTransport(answer))
+    model.generate(drafts(1))
+    assert bodies[-1]["top_k"] == -1
+    assert bodies[-1]["repetition_penalty"] == 1.0

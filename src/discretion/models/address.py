@@ -54,13 +54,13 @@ def parse_address(text: str) -> Address | None:
     goes to the other.
 
     Raises:
-        DiscretionError: the URL or the name is missing.
+        DiscretionError: the URL or the name is missing, or a key is in the URL, which every run would tell.
     """
     if text.startswith("openai/"):
         name = text.removeprefix("openai/")
         if not name:
             raise DiscretionError(f"{text}: name a model, as in openai/gpt-4o-mini")
-        return Address(os.environ.get("OPENAI_BASE_URL", OPENAI).rstrip("/"), name, "OPENAI_API_KEY")
+        return _address("OPENAI_BASE_URL", os.environ.get("OPENAI_BASE_URL", OPENAI), name, "OPENAI_API_KEY")
     if text.startswith("endpoint:"):
         url, _, name = text.removeprefix("endpoint:").partition("#")
         parts = urlsplit(url)
@@ -68,7 +68,12 @@ def parse_address(text: str) -> Address | None:
             raise DiscretionError(
                 f"{text}: is written endpoint:URL#NAME, as in endpoint:http://localhost:8000/v1#my-model"
             )
-        if parts.username or parts.password or parts.query:
-            raise DiscretionError("endpoint: put no key into the URL; set DISCRETION_API_KEY")
-        return Address(url.rstrip("/"), name, "DISCRETION_API_KEY")
+        return _address("endpoint", url, name, "DISCRETION_API_KEY")
     return None
+
+
+def _address(place: str, url: str, name: str, key_variable: str) -> Address:
+    parts = urlsplit(url)
+    if parts.username or parts.password or parts.query:
+        raise DiscretionError(f"{place}: put no key into the URL; set {key_variable}")
+    return Address(url.rstrip("/"), name, key_variable)

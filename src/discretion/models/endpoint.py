@@ -26,8 +26,10 @@ _LENGTH_FIELDS = ("max_tokens", "max_completion_tokens")
 # Servers may apply a checkpoint's own repetition penalty and truncation (vLLM), or theirs (llama.cpp), unless told.
 # The first of these that a server takes: some refuse what they do not know.
 _TOLD = {"top_p": 1.0, "repetition_penalty": 1.0}
+_ALL_TOLD = {**_TOLD, "top_k": -1, "repeat_penalty": 1.0}
 _AS_IT_IS: tuple[dict[str, Any], ...] = (
-    {**_TOLD, "top_k": -1, "repeat_penalty": 1.0, "chat_template_kwargs": {"enable_thinking": False}},
+    {**_ALL_TOLD, "chat_template_kwargs": {"enable_thinking": False}},
+    _ALL_TOLD,  # vLLM with a Mistral tokenizer takes nothing for a template
     _TOLD,
 )
 _BUSY = {429, 502, 503, 504}  # whatever is asked
