@@ -61,6 +61,17 @@ def test_no_thought_is_open_where_the_answer_begins(tokenizer, opening, closed):
     assert asked == f"<|user|>\nWho is it?<|end|>\n{closed}"
 
 
+def test_of_several_templates_the_default_is_taken(tmp_path, tiny):
+    named = {"default": CHAT_TEMPLATE, "tool_use": "{{ tools }}"}  # as Hermes 3 and Command R have them
+    (model,) = load_here([str(save_model(tmp_path / "several", template=named))])
+    (single,) = load_here([str(tiny)])
+    assert model.count_tokens("Who is it?") == single.count_tokens("Who is it?")
+    assert model._ends == single._ends
+    none = save_model(tmp_path / "none", template={"rag": "x", "tool_use": "{{ tools }}"})
+    with pytest.raises(DiscretionError, match=r"has chat templates \(rag, tool_use\) but no default"):
+        load_here([str(none)])
+
+
 def test_a_space_before_the_answer_is_the_answers(tmp_path):
     folder = save_model(tmp_path / "mistral", template=MISTRAL)
     (model,) = load_here([str(folder)])

@@ -82,7 +82,7 @@ def load_weights(folder: Path, device: str, dtype: torch.dtype) -> Any:
 
 
 def load_tokenizer(folder: Path, template: str | None = None) -> Any:
-    """The tokenizer in `folder`, which must have a chat template, or is given its base's.
+    """The tokenizer in `folder`, which must have a chat template, or is given its base's. Of several the default.
 
     Raises:
         DiscretionError: no tokenizer, or one without a chat template.
@@ -91,10 +91,13 @@ def load_tokenizer(folder: Path, template: str | None = None) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise DiscretionError(f"{folder}: cannot load the tokenizer ({_first_line(error)})") from error
-    tokenizer.chat_template = tokenizer.chat_template or template
+    own = tokenizer.chat_template
+    named = own if isinstance(own, dict) else {"default": own}  # Hermes 3 has "tool_use" beside it
+    tokenizer.chat_template = named.get("default") or template
     if not tokenizer.chat_template:
+        lacks = f"chat templates ({', '.join(sorted(named))}) but no default" if own else "no chat template"
         raise DiscretionError(
-            f"{folder}: its tokenizer has no chat template, so it cannot be asked as a chat model; "
+            f"{folder}: its tokenizer has {lacks}, so it cannot be asked as a chat model; "
             "set tokenizer.chat_template and save the tokenizer beside the weights"
         )
     return tokenizer
