@@ -152,6 +152,24 @@ def test_an_adapter_for_another_base_is_refused_by_its_shapes(models_dir, adapte
         load_models([f"{shallow}@{adapter}"])
 
 
+def test_every_adapters_shapes_are_compared(models_dir, adapter):
+    shallow = save_model(models_dir / "one-block", num_hidden_layers=1)
+    fits = save_adapter(models_dir / "fits", shallow)
+    with pytest.raises(DiscretionError, match=r"this one has no model.layers.1"):
+        load_models([str(fits), f"{shallow}@{adapter}"])
+
+
+@pytest.mark.parametrize("kind", ["PREFIX_TUNING", "PROMPT_TUNING", "P_TUNING"])
+def test_an_adapter_that_learns_a_prompt_is_refused(kind, tiny, tmp_path):
+    from peft import get_peft_config, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    config = get_peft_config({"peft_type": kind, "task_type": "CAUSAL_LM", "num_virtual_tokens": 4})
+    get_peft_model(AutoModelForCausalLM.from_pretrained(tiny), config).save_pretrained(tmp_path / "prompt")
+    with pytest.raises(DiscretionError, match=f"is of the kind {kind}, which learns a prompt"):
+        load_models([f"{tiny}@{tmp_path / 'prompt'}"])
+
+
 def test_a_base_of_another_name_only_warns(tiny, other, adapter):
     models, warnings = load_models([f"{other}@{adapter}"])
     assert len(models) == 1

@@ -60,15 +60,20 @@ class Engine:
         """Put an adapter on the shared weights and return its handle.
 
         Raises:
-            DiscretionError: it was made for another base.
+            DiscretionError: it was made for another base, or is none of its weights.
         """
-        from peft import PeftModel
+        from peft import PeftConfig, PeftModel
 
         bare = self.network.get_base_model() if self.adapters else self.network
-        if not self.adapters:
-            loading.check_adapter_fits(bare, folder, name)
+        loading.check_adapter_fits(bare, folder, name)
         handle = f"adapter{len(self.adapters)}"
         try:
+            kind = PeftConfig.from_pretrained(folder)
+            if kind.is_prompt_learning:  # it puts its own before every pass; prefixes that are shared take several
+                raise DiscretionError(
+                    f"{name}: is of the kind {kind.peft_type.value}, which learns a prompt; only adapters of the "
+                    "weights (LoRA and its like) can be measured"
+                )
             if self.adapters:
                 self.network.load_adapter(folder, handle)
             else:
@@ -382,19 +387,19 @@ def load_local(
                 f"{spec.text}: is an adapter of {spec.called}, which is not {specs[0].text}, so more than the tune "
                 f"would differ; write {specs[0].called}@{spec.text} to put it on that"
             )
+        tokenizer = loading.load_tokenizer(folder)
         own = f"{identity} {on_top}" if on_top and loading.alters_base(on_top) else identity
         if own not in engines:
             network = loading.load_weights(folder, place, form)
             engines[own] = Engine(network, str(network.device) if place == loading.AUTO else place, form, identity)
         engine = engines[own]
         if on_top is None:
-            models.append(LocalModel(spec.text, engine, loading.load_tokenizer(folder), identity))
+            models.append(LocalModel(spec.text, engine, tokenizer, identity))
             continue
         other = loading.base_name_differs(on_top, named) if at else None
         if other:
             warnings.append(f"{spec.adapter} says it was trained on {other}; its shapes fit, so it is used")
         handle = engine.add_adapter(on_top, str(spec.adapter))
-        tokenizer = loading.load_tokenizer(folder)
         if (on_top / "tokenizer.json").is_file() or (on_top / "tokenizer.model").is_file():
             tokenizer = loading.load_tokenizer(on_top, tokenizer.chat_template)
         both = loading.adapter_fingerprint(on_top, identity)
