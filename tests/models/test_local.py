@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from conftest import save_adapter, save_model, save_tokenizer
 from discretion.errors import DiscretionError
 from discretion.models import Draft, Question, Sampling, load_models
-from discretion.models.loading import alters_base, check_adapter_fits
+from discretion.models.loading import alters_base, check_adapter_fits, load_weights
 from discretion.models.prefix import common_prefix, rewinds
 
 FAMILIES = {
@@ -222,6 +222,28 @@ def test_weights_may_be_spread_over_what_there_is(tiny):
     assert spread.engine == here.engine
 
 
+@pytest.mark.parametrize(
+    ("places", "slow"), [((0, 1), False), ((0, "cpu"), True), (("cpu", "disk"), True), (("cpu",), False)]
+)
+def test_weights_that_did_not_fit_on_gpus_are_told(places, slow, tiny, monkeypatch):
+    def spread(*arguments):
+        network = load_weights(*arguments)
+        network.hf_device_map = dict(enumerate(places))
+        return network
+
+    monkeypatch.setattr("discretion.models.loading.load_weights", spread)
+    assert any("not all of it fits" in warning for warning in load_models([str(tiny)], device="auto")[1]) == slow
+
+
+def test_weights_that_do_not_fit_say_what_to_do(tiny, monkeypatch):
+    def full(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("transformers.AutoModelForCausalLM.from_pretrained", full)
+    with pytest.raises(DiscretionError, match=r"--device auto.*endpoint:URL#NAME.*`discretion eval` each"):
+        load_models([str(tiny)], device="cpu")
+
+
 def test_nan_is_an_error_not_an_answer(tiny, tmp_path):
     folder = save_model(tmp_path / "nan")
     weights = load_file(folder / "model.safetensors")
@@ -299,7 +321,9 @@ def testcommon_prefix():
     assert common_prefix([[5, 6]]) == 2
 
 
-@pytest.mark.parametrize("flag", [{"device": "gpu9"}, {"dtype": "int3"}])
-def test_unknown_device_or_dtype(tiny, flag):
-    with pytest.raises(DiscretionError):
+@pytest.mark.parametrize("flag", [{"device": "gpu9"}, {"device": "cuda:99"}, {"dtype": "int3"}])
+def test_unknown_device_or_dtype_is_said_before_anything_is_loaded(tiny, flag, monkeypatch):
+    monkeypatch.setattr("discretion.models.loading.load_weights", None)
+    ((name, value),) = flag.items()
+    with pytest.raises(DiscretionError, match=f"--{name} {value}"):
         load_models([str(tiny)], **flag)

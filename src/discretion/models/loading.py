@@ -60,6 +60,18 @@ def adapter_folder(adapter: str) -> Path:
     return folder
 
 
+def check_device(device: str) -> None:
+    """Put nothing on it, which costs less than to load a model first.
+
+    Raises:
+        DiscretionError: it is not on this machine, or not for this build of torch.
+    """
+    try:
+        torch.empty(0, device=device)
+    except (AssertionError, RuntimeError) as error:
+        raise DiscretionError(f"--device {device}: cannot be used here ({_first_line(error)})") from error
+
+
 def load_weights(folder: Path, device: str, dtype: torch.dtype) -> Any:
     """The causal language model in `folder`, in evaluation mode, on `device`; "auto": over all GPUs there are.
 
@@ -75,7 +87,8 @@ def load_weights(folder: Path, device: str, dtype: torch.dtype) -> Any:
     except torch.OutOfMemoryError as error:
         raise DiscretionError(
             f"{folder}: does not fit into the memory of {device}; to measure it, spread it over several GPUs "
-            "(--device auto) or ask it behind a server (endpoint:URL#NAME)"
+            "(--device auto), ask it behind a server (endpoint:URL#NAME) or, if each model fits alone, "
+            "`discretion eval` each, then `discretion compare` the runs"
         ) from error
     except (OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError) as error:
         raise DiscretionError(f"{folder}: cannot load the model ({_first_line(error)})") from error

@@ -372,6 +372,8 @@ def load_local(
     Returns the models in the order of `specs`, and warnings for the user.
     """
     place = device or _best_device()
+    if place != loading.AUTO:
+        loading.check_device(place)
     form = _dtype(dtype, _best_device() if place == loading.AUTO else place)
     engines: dict[str, Engine] = {}
     models, warnings = [], []
@@ -391,6 +393,9 @@ def load_local(
         own = f"{identity} {on_top}" if on_top and loading.alters_base(on_top) else identity
         if own not in engines:
             network = loading.load_weights(folder, place, form)
+            held = {str(part) for part in getattr(network, "hf_device_map", {}).values()}
+            if held & {"cpu", "disk"} and held != {"cpu"}:
+                warnings.append(f"{spec.text}: not all of it fits on GPUs; what is on cpu or disk makes it slow")
             engines[own] = Engine(network, str(network.device) if place == loading.AUTO else place, form, identity)
         engine = engines[own]
         if on_top is None:
