@@ -5,14 +5,15 @@ done, every prompt as long as the longest. Here prompts are read one by one, wha
 has room for what will be written; and finished texts leave it. Measured in docs/benchmarks.md.
 """
 
-from collections.abc import Iterable, Sequence
+import copy
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
 from transformers import DynamicCache
 from transformers.cache_utils import Cache, DynamicLayer
 
-from discretion.models.prefix import common_prefix
+from discretion.models.prefix import common_prefix, rewinds
 
 KeysAndValues = tuple[torch.Tensor, torch.Tensor]
 
@@ -35,6 +36,19 @@ class Reading:
         output = self._network(input_ids=ids, past_key_values=self.cache, use_cache=True, logits_to_keep=1)
         logits: torch.Tensor = output.logits[0, -1]
         return logits
+
+    def each(self, prompts: Sequence[list[int]]) -> Iterator[torch.Tensor]:
+        """Logits (vocabulary,) after each prompt; by copies of what all share if the cache cannot be wound back."""
+        if rewinds(self.cache, max(map(len, prompts))):
+            yield from map(self.read, prompts)
+            return
+        shared = min(common_prefix(prompts), min(map(len, prompts)) - 1)
+        if len(prompts) > 1 and shared:
+            self.read(prompts[0][:shared])
+        for prompt in prompts:
+            going_on = copy.copy(self)
+            going_on.cache = copy.deepcopy(self.cache)
+            yield going_on.read(prompt)
 
     def layers_of(self, prompt: Sequence[int]) -> list[KeysAndValues]:
         """What the cache holds of a prompt, layer by layer: (1, heads, tokens, width) each."""

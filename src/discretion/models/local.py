@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from transformers import DynamicCache, GenerationConfig
+from transformers import GenerationConfig
 from transformers.cache_utils import Cache
 
 from discretion.errors import DiscretionError
@@ -164,11 +164,8 @@ class LocalModel:
         """For each question the logits (vocabulary,) in the answer's place, and each option's token there."""
         asked = [self._prepare(question) for question in questions]
         prompts = [tokens for tokens, _ in asked]
-        longest = max(map(len, prompts))
-        with self.inside() as network, self._room(longest):
-            cache = DynamicCache(config=network.config)
-            walk = self._rewinding if rewinds(cache, longest) else self._copying
-            for logits, (_, options) in zip(walk(network, prompts), asked, strict=True):
+        with self.inside() as network, self._room(max(map(len, prompts))):
+            for logits, (_, options) in zip(Reading(network).each(prompts), asked, strict=True):
                 yield logits, options
 
     @torch.inference_mode()
@@ -283,12 +280,12 @@ class LocalModel:
             return gathered((reading.layers_of(entry.tokens[:-1]) for entry in batch), room=most)
         if len(batch) == 1 or len(prompt) < 2 or any(entry.tokens != prompt for entry in batch):
             return None
-        cache = DynamicCache(config=network.config)
-        if not rewinds(cache, len(prompt)):
+        shared = Reading(network)
+        if not rewinds(shared.cache, len(prompt)):
             return None
-        self._forward(network, prompt[:-1], cache)
-        cache.batch_repeat_interleave(len(batch))
-        return cache
+        shared.read(prompt[:-1])
+        shared.cache.batch_repeat_interleave(len(batch))
+        return shared.cache
 
     def _text(self, tokens: list[int], stops: Sequence[int]) -> str:
         end = next((place for place, token in enumerate(tokens) if token in stops), len(tokens))
@@ -313,30 +310,6 @@ class LocalModel:
         if len(set(options)) != len(question.options):
             raise DiscretionError(f"{self.name}: its tokenizer cannot tell the options {question.options} apart")
         return ended[0][:shared], options
-
-    def _rewinding(self, network: Any, prompts: Sequence[list[int]]) -> Iterator[torch.Tensor]:
-        """Last logits of each prompt, one cache for all: wound back to what the next prompt shares."""
-        reading = Reading(network)
-        for prompt in prompts:
-            yield reading.read(prompt)
-
-    def _copying(self, network: Any, prompts: Sequence[list[int]]) -> Iterator[torch.Tensor]:
-        """The same for caches that cannot be wound back: a copy of the shared prefix's for each prompt."""
-        shared = min(common_prefix(prompts), min(map(len, prompts)) - 1)
-        if len(prompts) == 1 or shared == 0:
-            for prompt in prompts:
-                yield self._forward(network, prompt, None)
-            return
-        cache = DynamicCache(config=network.config)
-        self._forward(network, prompts[0][:shared], cache)
-        for prompt in prompts:
-            yield self._forward(network, prompt[shared:], copy.deepcopy(cache))
-
-    def _forward(self, network: Any, tokens: list[int], cache: DynamicCache | None) -> torch.Tensor:
-        ids = torch.tensor([tokens], device=self._engine.device)
-        output = network(input_ids=ids, past_key_values=cache, use_cache=cache is not None, logits_to_keep=1)
-        logits: torch.Tensor = output.logits[0, -1]
-        return logits
 
     def _read(self, logits: torch.Tensor, options: list[int]) -> tuple[float, ...]:
         logprobs = torch.log_softmax(logits.float(), dim=-1)[options]
