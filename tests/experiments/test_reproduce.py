@@ -379,3 +379,6 @@ def test_a_malformed_file_is_named(tmp_path):
     (tmp_path / "x.yaml").write_text("about: a\nbase: b\nn: 0\nrows: {}\nmeasures: {}\n")
     with pytest.raises(DiscretionError, match=r"x\.yaml, field n"):
         load(str(tmp_path / "x.yaml"))
+    (tmp_path / "x.yaml").write_text("about: a\nbase: [b\n")
+    with pytest.raises(DiscretionError, match=r"x\.yaml, line 3: not valid YAML"):
+        load(str(tmp_path / "x.yaml"))

@@ -49,9 +49,11 @@ def test_yaml_mistakes_have_lines_too(tmp_path):
     path.write_text(yaml.safe_dump([scenario_row(1)]) + "- id: s2\n  context: x\n")
     with pytest.raises(DiscretionError, match=r"mine.yaml, line \d+, field items"):
         load_suite(str(path))
-    path.write_text("- id: [unclosed\n")
-    with pytest.raises(DiscretionError, match=r"mine.yaml, line \d+: not valid YAML"):
-        load_suite(str(path))
+    for broken in ("- id: [unclosed\n", "- id: s1\n  context: \x07\n", "- id: 2024-02-30\n"):
+        path.write_text(broken)
+        with pytest.raises(DiscretionError, match=r"mine.yaml(, line \d+)?: not valid YAML \(.+\)$") as error:
+            load_suite(str(path))
+        assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("content", ["", "\n\n"])

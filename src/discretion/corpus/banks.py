@@ -6,15 +6,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from discretion.errors import DiscretionError, wrong_field
-from discretion.files import read_text
+from discretion.files import read_yaml
 
 Entry = TypeVar("Entry", bound=BaseModel)
-# libyaml, where PyYAML was built with it: ten times faster
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @cache
@@ -33,7 +30,7 @@ def narratives() -> dict[str, list[list[str]]]:
 
 def shipped(name: str) -> Any:
     """What a YAML file of this package's data holds."""
-    return yaml.load(read_text(Path(str(resources.files("discretion") / "corpus" / "data" / name))), _LOADER)
+    return read_yaml(Path(str(resources.files("discretion") / "corpus" / "data" / name)))
 
 
 def read_bank(path: Path, noun: str, parse: Callable[[dict[str, Any]], Entry]) -> list[Entry]:
@@ -42,12 +39,7 @@ def read_bank(path: Path, noun: str, parse: Callable[[dict[str, Any]], Entry]) -
     Raises:
         DiscretionError: not such a list, or a malformed entry (its number and field are said).
     """
-    try:
-        rows = yaml.load(read_text(path), _LOADER)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark else ""
-        raise DiscretionError(f"{path}{where}: not valid YAML ({getattr(error, 'problem', error)})") from error
+    rows = read_yaml(path)
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise DiscretionError(f"{path}: must be a list of {noun}s")
     read = []

@@ -5,12 +5,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from discretion.corpus.scenes import scenes_digest
 from discretion.errors import DiscretionError, wrong_field
-from discretion.files import read_text
+from discretion.files import read_yaml
 from discretion.mitigation.candidates import parse
 
 BASE, ROW = "base", "row.json"
@@ -167,9 +166,7 @@ def load(name: str) -> Experiment:
     if not path.is_file():
         raise DiscretionError(f"{name}: no such experiment; known are {', '.join(names())}, or a .yaml file")
     try:
-        return Experiment.model_validate(yaml.safe_load(read_text(path)))
-    except yaml.YAMLError as error:
-        raise DiscretionError(f"{path}: not valid YAML ({getattr(error, 'problem', error)})") from error
+        return Experiment.model_validate(read_yaml(path))
     except ValidationError as error:
         raise wrong_field(str(path), error) from error
 

@@ -17,11 +17,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from discretion.errors import DiscretionError, wrong_field
-from discretion.files import read_json, read_text
+from discretion.files import read_json, read_yaml
 from discretion.scenarios._types import Flow, Item, Scenario, Text
 from discretion.scenarios.fetch import Source, locate
 
@@ -151,9 +150,7 @@ def holds_memories(path: Path) -> bool:
 
 def load_example(level: Level = 1) -> list[Scenario]:
     """Our own profile, labelled by hand."""
-    (row,) = yaml.safe_load(
-        read_text(Path(str(resources.files("discretion") / "scenarios" / "data" / "memories.yaml")))
-    )
+    (row,) = read_yaml(Path(str(resources.files("discretion") / "scenarios" / "data" / "memories.yaml")))
     memories = {
         key: Item(text=one["text"], appropriate=True, values=(one["value"],)) for key, one in row["memories"].items()
     }

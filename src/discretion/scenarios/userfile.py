@@ -3,15 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from discretion.errors import DiscretionError, wrong_field
-from discretion.files import read_jsonl, read_text
+from discretion.files import read_jsonl, read_yaml_lines
 from discretion.scenarios._types import Scenario
 from discretion.scenarios.pairs import Pair
-
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def load(path: Path, suite: str | None = None) -> list[Scenario]:
@@ -47,20 +44,12 @@ def rows(path: Path) -> list[tuple[str, Any]]:
 
 
 def _yaml_rows(path: Path) -> list[tuple[str, Any]]:
-    text = read_text(path)
-    try:
-        node = yaml.compose(text, Loader=_Loader)
-        rows = yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark else ""
-        raise DiscretionError(f"{path}{where}: not valid YAML ({getattr(error, 'problem', error)})") from error
+    rows, lines = read_yaml_lines(path)
     if rows is None:
         return []
-    if not isinstance(rows, list) or not isinstance(node, yaml.SequenceNode):
+    if not isinstance(rows, list):
         raise DiscretionError(f"{path}: a YAML scenario file is a list of scenarios")
-    starts = [child.start_mark.line + 1 for child in node.value]
-    return [(f"{path}, line {line}", row) for line, row in zip(starts, rows, strict=True)]
+    return [(f"{path}, line {line}", row) for line, row in zip(lines, rows, strict=True)]
 
 
 def parse(row: Any, place: str, suite: str) -> list[Scenario]:
