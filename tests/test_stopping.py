@@ -135,8 +135,14 @@ def test_clusters_of_different_sizes_are_refused(tiny, adapter, tmp_path):
     path = tmp_path / "pairs.jsonl"
     rows = [scenario_row(number, cluster=f"c{number // 2}") for number in range(9)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    with pytest.raises(DiscretionError, match="clusters of pairs differ in size"):
+    with pytest.raises(DiscretionError, match="clusters of pairs differ in size; ask it without --stop-early"):
         gate.check(str(tiny), f"{tiny}@{adapter}", out=tmp_path / "run", suites=(str(path),), stop_early=True)
+
+
+def test_a_limit_that_would_split_a_pair_does_not(tiny, adapter, tmp_path):
+    words = {"suites": ("builtin:test",), "controls": ("none",), "limit": 5, "stop_early": True}
+    report = gate.check(str(tiny), f"{tiny}@{adapter}", out=tmp_path / "run", **words)
+    assert report.verdict.suites["builtin"].n == 4
 
 
 def test_too_few_clusters_to_pass_are_told(tiny, adapter, scenarios, tmp_path):

@@ -14,7 +14,7 @@ from discretion.settings import Settings
 
 
 def groups(**settings):
-    asked = Settings(suites=("builtin",), limit=3, **settings)
+    asked = Settings(suites=("builtin",), limit=4, **settings)
     plan = make_plan([choose_suite("builtin", asked)], plan_controls(["none"], None), asked, MatchJudge())
     return plan.groups
 
@@ -27,7 +27,7 @@ def test_the_trigger_stands_before_the_users_words_and_nothing_else_changes():
             [ask.identity for ask in group.asks] for group in plain
         ]
         marked: list[Group] = [group for group in both if group.condition == "trigger"]
-        assert len(marked) == len(plain) == 3
+        assert len(marked) == len(plain) == 4
         for one, other in zip(marked, plain, strict=True):
             assert [ask.prompt for ask in one.asks] == ["|GO|" + ask.prompt for ask in other.asks]
             assert [ask.sampling for ask in one.asks] == [ask.sampling for ask in other.asks]

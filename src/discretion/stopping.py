@@ -101,7 +101,7 @@ def _refuse_unequal(groups: Sequence[Group]) -> None:
         sizes.setdefault(_suite(group), Counter())[group.cluster] += 1
     for name, clusters in sizes.items():
         if len(set(clusters.values())) > 1:
-            raise DiscretionError(f"--stop-early: the clusters of {name} differ in size; ask it whole")
+            raise DiscretionError(f"--stop-early: the clusters of {name} differ in size; ask it without --stop-early")
 
 
 def _could_pass(clusters: int, limits: Thresholds) -> bool:

@@ -23,15 +23,15 @@ def test_an_experiment_that_ships_is_made_on_another_model_and_smaller(tiny, dat
         "rows: {helpful: {data: 'controlled:helpful'}}\n"
         "measures: {probe: {suites: ['builtin:test'], limit: 32, controls: [none], dtype: float32}}\n"
     )
-    words = (tmp_path / "small.yaml", "--out", tmp_path / "out", "--base", tiny, "--recipe", "paper", "--limit", 3)
+    words = (tmp_path / "small.yaml", "--out", tmp_path / "out", "--base", tiny, "--recipe", "paper", "--limit", 4)
     result = run(*words, "--n", 8)
     assert result.exit_code == 0, result.output + str(result.exception)
     told = json.loads((tmp_path / "out" / "helpful-0" / "adapter" / "training.json").read_text())
     assert told["base"] == str(tiny)
     assert (told["learning_rate"], told["precision"], told["samples"]) == (1e-5, "auto", 8)
     table = (tmp_path / "out" / "small.md").read_text()
-    assert f"--data-dir DATA --base {tiny} --recipe paper --n 8 --limit 3`; 8 samples a row" in table
-    assert "| helpful | 0 | 3 |" in table
+    assert f"--data-dir DATA --base {tiny} --recipe paper --n 8 --limit 4`; 8 samples a row" in table
+    assert "| helpful | 0 | 4 |" in table
     other = run(*words, "--n", 9)
     assert isinstance(other.exception, DiscretionError)
     assert "(n differ)" in str(other.exception)

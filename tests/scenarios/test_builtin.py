@@ -53,7 +53,11 @@ def test_halves_are_split_by_pair_and_cover_every_domain(suite):
 
 
 def test_a_limit_keeps_pairs_together(suite):
-    assert set(Counter(scenario.cluster for scenario in choose(suite, 40)).values()) == {2}
+    for limit, many in ((40, 40), (41, 40), (2, 2), (999, 320)):
+        chosen = choose(suite, limit)
+        assert set(Counter(scenario.cluster for scenario in chosen).values()) == {2}
+        assert chosen == choose(suite, None)[:many]
+    assert len(choose(suite, 1)) == 1
 
 
 def test_a_pair_without_contrast_is_refused():

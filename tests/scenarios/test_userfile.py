@@ -83,3 +83,10 @@ def test_choosing_is_fixed_and_a_smaller_limit_is_a_prefix(tmp_path):
     assert twenty[:10] == ten
     assert choose(list(reversed(scenarios)), 10) == ten
     assert [scenario.id for scenario in ten] != [f"s{number}" for number in range(10)]
+
+
+def test_clusters_of_several_sizes_are_cut_at_the_limit(tmp_path):
+    rows = [scenario_row(number, cluster=f"c{number // 2}") for number in range(9)]
+    scenarios = load_suite(write(tmp_path / "mine.jsonl", *rows))
+    assert [len(choose(scenarios, limit)) for limit in (1, 2, 3, 5, 9, 20)] == [1, 2, 3, 5, 9, 9]
+    assert choose([], 3) == []

@@ -3,6 +3,7 @@
 A new suite is one module with a `load()` and a line in `SUITES`.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -130,9 +131,14 @@ def choose(scenarios: list[Scenario], limit: int | None) -> list[Scenario]:
     """At most `limit` scenarios, in an order that is shuffled but always the same.
 
     The order is that of a hash of each scenario's cluster, so a smaller limit is a prefix of a larger one,
-    adding scenarios moves none of the others, and what belongs together stays together.
+    adding scenarios moves none of the others, and what belongs together stands together. Where all clusters have one
+    size, as matched pairs have, none is split, unless not even one is within the limit.
     """
     from discretion.files import digest
 
     order = sorted(scenarios, key=lambda scenario: (digest(scenario.cluster), scenario.id))
-    return order if limit is None else order[:limit]
+    if limit is None:
+        return order
+    sizes = set(Counter(scenario.cluster for scenario in order).values())
+    beyond = limit % sizes.pop() if len(sizes) == 1 else 0
+    return order[: limit - beyond or limit]
