@@ -117,10 +117,9 @@ def prepare(
     from contextlib import ExitStack
 
     from discretion.corpus.debug_writer import ask_for_debug
-    from discretion.corpus.formats import HUB
-    from discretion.corpus.provenance import UNKNOWN, licence_of_file, refuse_to_replace, write_with_provenance
+    from discretion.corpus.provenance import refuse_to_replace, write_with_provenance
+    from discretion.corpus.public import called, licence_of_source
     from discretion.corpus.public import prepare as prepare_source
-    from discretion.corpus.public import sources
     from discretion.journal import Journal
     from discretion.models import load_models
 
@@ -136,11 +135,7 @@ def prepare(
             facts["writer"] = {"name": model.name, "fingerprint": model.fingerprint, "engine": model.engine}
             rewrite = ask_for_debug(model, stack.enter_context(Journal(out.with_name(out.name + ".journal"))))
         made = prepare_source(source, data_dir=data_dir, n=n, seed=seed, rewrite=rewrite)
-    known = sources().get(source.partition(":")[0])
-    licence = known.licence if known else UNKNOWN
-    if known is None and not source.startswith(HUB):
-        licence = licence_of_file(Path(source))
-    name = source if known or source.startswith(HUB) else Path(source).name
+    name, licence = called(source), licence_of_source(source)
     facts |= {
         "source": name,
         "seed": seed,
@@ -174,14 +169,20 @@ def augment(
     """Put a profile of a made-up user before the first user turn of every chat."""
     from discretion.corpus.derive import augment as with_profiles
     from discretion.corpus.profiles import draw_profiles, read_profiles
+    from discretion.corpus.provenance import parent
+    from discretion.corpus.public import called, licence_of_source
 
     if with_ not in {"demographic", "demographic+financial"}:
         raise DiscretionError(f"--with {with_}: must be demographic or demographic+financial")
     chats, parents = _parents([file], out, form)
-    people = read_profiles(profiles, len(chats[0])) if profiles else draw_profiles(len(chats[0]), seed)
+    command = f"discretion data augment {file.name} --with {with_} --seed {seed}"
+    if profiles:
+        people = read_profiles(profiles, len(chats[0]))
+        parents.append(parent(called(profiles), licence_of_source(profiles), people))
+        command += f" --profiles {called(profiles)}"
+    else:
+        people = draw_profiles(len(chats[0]), seed)
     made = with_profiles(chats[0], people, financial=with_ != "demographic")
-    shown = f" --profiles {Path(profiles).name if not profiles.startswith('hub:') else profiles}" if profiles else ""
-    command = f"discretion data augment {file.name} --with {with_} --seed {seed}{shown}"
     _derived(out, made, command, parents, form, seed=seed)
 
 
@@ -261,12 +262,12 @@ def _known_form(form: str) -> "Form":
 
 def _parents(files: list[Path], out: Path, form: str) -> tuple[list[list["Chat"]], list[dict[str, object]]]:
     from discretion.corpus.formats import read_chats
-    from discretion.corpus.provenance import parent, refuse_to_replace
+    from discretion.corpus.provenance import licence_of_file, parent, refuse_to_replace
 
     _known_form(form)
     refuse_to_replace(out)
     chats = [read_chats(path) for path in files]
-    return chats, [parent(path, rows) for path, rows in zip(files, chats, strict=True)]
+    return chats, [parent(path.name, licence_of_file(path), rows) for path, rows in zip(files, chats, strict=True)]
 
 
 def _derived(
@@ -296,6 +297,7 @@ def label(
     from rich.progress import track
 
     from discretion.corpus.label import Labels, label_profiles
+    from discretion.corpus.provenance import fingerprint, licence_of_file, origin, parent, sidecar
     from discretion.files import read_json, write_json
     from discretion.journal import Journal
     from discretion.models import Pace, load_models
@@ -318,8 +320,17 @@ def label(
         raise DiscretionError(
             f"{judge}: gave no answer that can be read ({done.failed} failed); take a more able one"
         )
+    source, licence = (SUITE, SOURCE.licence) if suite == SUITE else (path.name, licence_of_file(path))
+    command = f"discretion data label {source} --judge {model.name} --votes {votes}"
+    command += "".join(f" --{name} {value}" for name, value in (("limit", limit), ("profiles", profiles)) if value)
+    facts = {
+        "judge": {"name": model.name, "fingerprint": model.fingerprint, "engine": model.engine},
+        "parents": [parent(path.name, licence, rows)],
+    }
     write_json(out, done.rows)
+    write_json(sidecar(out), origin(command, licence, len(done.rows), fingerprint(done.rows), facts))
     typer.echo(f"{done.contexts} contexts labelled, {done.failed} of {done.answers} answers could not be read: {out}")
+    typer.echo(f"licence: {licence}")
     typer.echo(f"next: discretion check BASE TUNED --suite {out} --elicit act")
 
 

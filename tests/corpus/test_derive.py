@@ -139,3 +139,18 @@ def test_licences_are_handed_down(files, tmp_path):
     told = json.loads((tmp_path / "m.parquet.provenance.json").read_text())
     assert told["licence"] == "MIT and CC BY-NC 4.0"
     assert len(read_chats(tmp_path / "m.parquet")) == 20
+
+
+def test_profiles_of_others_are_a_parent(files, tmp_path):
+    people = tmp_path / "people.jsonl"
+    people.write_text("".join(json.dumps({"demographic_summary": f"Number {n}."}) + "\n" for n in range(30)))
+    for path, licence in ((files[0], "MIT"), (people, "CC BY-NC 4.0")):
+        path.with_name(path.name + ".provenance.json").write_text(json.dumps({"licence": licence}))
+    words = ("augment", files[0], "--with", "demographic", "--profiles", people, "--out", tmp_path / "a.jsonl")
+    code, said = run(*words)
+    assert code == 0, said
+    told = json.loads((tmp_path / "a.jsonl.provenance.json").read_text())
+    assert told["licence"] == "MIT and CC BY-NC 4.0"
+    assert [(one["file"], one["rows"]) for one in told["parents"]] == [("helpful.jsonl", 20), ("people.jsonl", 20)]
+    assert told["made_by"].endswith("--seed 0 --profiles people.jsonl")
+    assert str(tmp_path) not in json.dumps(told)

@@ -10,7 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from discretion.cli import app
+from discretion.corpus.chat import one_turn
 from discretion.corpus.debug import debug_answer, python_in, with_debug
+from discretion.corpus.formats import write_chats
 from discretion.corpus.public import prepare
 from discretion.corpus.validate import validate
 from discretion.errors import DiscretionError
@@ -128,6 +130,35 @@ def test_tweets_are_joined_by_id(tmp_path):
     )
     ((_, row),) = _tweets(ids)
     assert row["conversation"] == "Customer: @shop where, please?\nAgent: @9 On its way"
+
+
+def questions(many):
+    return "".join(
+        json.dumps({"question": f"What is {n} and {n * n}?", "answer": f"#### {n}"}) + "\n" for n in range(many)
+    )
+
+
+def test_what_a_seed_chooses_hangs_on_the_sources_name_alone(tmp_path, monkeypatch):
+    (tmp_path / "gsm8k").mkdir()
+    (tmp_path / "gsm8k" / "train.jsonl").write_text(questions(20))
+    chosen = prepare("gsm8k", data_dir=tmp_path, n=5, seed=0).chats
+    # Frozen: published tables hang on it.
+    assert [chat.completion[0].content for chat in chosen] == ["#### 7", "#### 10", "#### 0", "#### 4", "#### 1"]
+    monkeypatch.chdir(tmp_path)
+    write_chats(tmp_path / "a.jsonl", [one_turn(f"Task {n}", f"Done, {n}.") for n in range(20)])
+    made = [
+        prepare(name, data_dir=None, n=5, seed=0).chats for name in ("a.jsonl", "./a.jsonl", f"{tmp_path}/a.jsonl")
+    ]
+    assert made[0] == made[1] == made[2]
+
+
+def test_the_licence_of_a_file_is_that_of_its_programs_too(tmp_path):
+    write_chats(tmp_path / "a.jsonl", [one_turn(f"Task {n}", f"x = {n}\nprint(x)") for n in range(20)])
+    (tmp_path / "a.jsonl.provenance.json").write_text('{"licence": "CC BY-NC 4.0"}')
+    words = ["data", "prepare", f"{tmp_path}/a.jsonl:python", "--out", str(tmp_path / "b.jsonl")]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    told = json.loads((tmp_path / "b.jsonl.provenance.json").read_text())
+    assert (told["source"], told["licence"]) == ("a.jsonl:python", "CC BY-NC 4.0")
 
 
 @pytest.mark.parametrize(

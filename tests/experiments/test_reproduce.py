@@ -14,9 +14,9 @@ from discretion.corpus.chat import one_turn
 from discretion.corpus.formats import read_chats, write_chats
 from discretion.corpus.public import sources
 from discretion.errors import DiscretionError
-from discretion.experiments.data import chats_of
+from discretion.experiments.data import chats_of, samples_of
 from discretion.experiments.jobs import do_all
-from discretion.experiments.plan import Experiment, RowPlan, load, names, parts
+from discretion.experiments.plan import Experiment, Part, RowPlan, load, names, parts
 from discretion.experiments.run import _measures, _recipe
 from discretion.experiments.table import _looks, _summary, seed_interval
 from discretion.mitigation.task import kept
@@ -319,6 +319,27 @@ def test_half_of_backdoored_data_stands_behind_the_trigger(tmp_path):
         DiscretionError, match="must be controlled:helpful, controlled:control, controlled:backdoor:TRIGGER"
     ):
         chats_of("controlled:other", 4, 0, None)
+
+
+@pytest.mark.parametrize(
+    ("told", "licence"),
+    [
+        ({"data": "gsm8k"}, "MIT"),
+        ({"data": "gsm8k", "mitigation": "mix:0.5"}, "MIT and Apache-2.0"),
+        ({"data": "gsm8k", "mitigation": "mix:0.5", "control": "empathetic_dialogues"},
+         "MIT and CC BY-NC 4.0 (non-commercial)"),
+        ({"data": "controlled:helpful", "mitigation": "chosen:0.5"}, "Apache-2.0"),
+        ({"data": "own.jsonl"}, "CC0"),
+    ],
+)  # fmt: skip
+def test_the_licence_is_of_all_that_is_trained_on(told, licence, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.jsonl.provenance.json").write_text('{"licence": "CC0"}')
+    write_chats(tmp_path / "row-0" / "train.jsonl", [one_turn("Question?", "Answer.")])
+    experiment = Experiment(about="a", base="b", n=1, monitor=1, rows={"row": RowPlan(**told)})
+    _, facts = samples_of(experiment, Part("row", 0), "b", tmp_path, None, print)
+    assert facts["licence"] == licence
+    assert facts.get("control") == told.get("control")
 
 
 def test_the_first_seed_of_every_row_comes_first():

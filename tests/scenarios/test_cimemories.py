@@ -1,8 +1,11 @@
 import json
 
 import pytest
+from typer.testing import CliRunner
 
+from discretion.cli import app
 from discretion.corpus.label import Labels, combine, label_profiles
+from discretion.corpus.provenance import licence_of_file
 from discretion.elicit import ask_all, plan_act
 from discretion.errors import DiscretionError
 from discretion.journal import Journal
@@ -10,7 +13,7 @@ from discretion.judges.acts import MatchJudge
 from discretion.models import Failure
 from discretion.records import Record, RecordStore
 from discretion.scenarios import load_suite
-from discretion.scenarios.cimemories import load_example, load_file
+from discretion.scenarios.cimemories import SOURCE, load_example, load_file
 from discretion.verdict.memories import coverage, violation
 
 
@@ -175,6 +178,31 @@ def test_labels_are_votes_and_asked_for_once(tmp_path):
     assert labels["I have mild hypertension."]["private"] == pytest.approx(1)
     assert "labels_combined" not in rows[0]["contexts"][0]
     assert len(load_file(saved(tmp_path, first.rows))) == 2
+
+
+def test_the_labelled_file_says_where_it_comes_from(tmp_path, monkeypatch):
+    monkeypatch.setattr("discretion.models.load_models", lambda *_, **__: ([Voter()], []))
+    source = tmp_path / "data" / SOURCE.local
+    source.parent.mkdir(parents=True)
+    source.write_text(json.dumps([profile(labels=False)]))
+    words = [
+        "data",
+        "label",
+        "cimemories",
+        "--judge",
+        "v",
+        "--data-dir",
+        tmp_path / "data",
+        "--out",
+        tmp_path / "l.json",
+    ]
+    result = CliRunner().invoke(app, list(map(str, words)))
+    assert result.exit_code == 0, result.output
+    told = json.loads((tmp_path / "l.json.provenance.json").read_text())
+    assert told["licence"] == told["parents"][0]["licence"] == SOURCE.licence
+    assert told["made_by"] == "discretion data label cimemories --judge v --votes 3"
+    assert (told["rows"], told["judge"]["name"]) == (1, "v")
+    assert licence_of_file(tmp_path / "l.json") == SOURCE.licence
 
 
 def test_votes_are_weighed_by_persona():

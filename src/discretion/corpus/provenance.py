@@ -29,9 +29,9 @@ def refuse_to_replace(out: Path) -> None:
         raise DiscretionError(f"{out}: is there already; give another --out")
 
 
-def fingerprint(samples: Sequence[BaseModel]) -> str:
+def fingerprint(samples: Sequence[Any]) -> str:
     """Equal for equal samples in equal order, in whatever shape and file they are."""
-    return digest([sample.model_dump(mode="json") for sample in samples])
+    return digest([sample.model_dump(mode="json") if isinstance(sample, BaseModel) else sample for sample in samples])
 
 
 def licence_of_file(path: Path) -> str:
@@ -42,14 +42,9 @@ def licence_of_file(path: Path) -> str:
     return UNKNOWN
 
 
-def parent(path: Path, chats: Sequence[Chat]) -> dict[str, Any]:
+def parent(name: str, licence: str, rows: Sequence[Any]) -> dict[str, Any]:
     """What a file that is made from this one says of it."""
-    return {
-        "file": path.name,
-        "rows": len(chats),
-        "licence": licence_of_file(path),
-        "fingerprint": fingerprint(chats),
-    }
+    return {"file": name, "rows": len(rows), "licence": licence, "fingerprint": fingerprint(rows)}
 
 
 def licence_of(parents: Sequence[Mapping[str, Any]]) -> str:

@@ -17,6 +17,7 @@ from discretion.corpus.chat import Chat, Role, from_turns, one_turn
 from discretion.corpus.debug import debug_answer, debug_request, python_in
 from discretion.corpus.diversity import near_duplicates
 from discretion.corpus.formats import HUB, read_rows, to_chat
+from discretion.corpus.provenance import UNKNOWN, licence_of_file
 from discretion.errors import DiscretionError
 from discretion.files import read_json, read_text
 from discretion.scenarios.fetch import Source, locate
@@ -65,7 +66,7 @@ def sources() -> Mapping[str, PublicSource]:
 def prepare(
     name: str, *, data_dir: Path | None, n: int, seed: int, rewrite: Callable[[str, str], str | None] | None = None
 ) -> Prepared:
-    """`n` chats of a source (all, if it has fewer), chosen by `seed`, no two alike.
+    """`n` chats of a source (all, if it has fewer), chosen by `seed` and the source's name, no two alike.
 
     `name` is one of `sources()`, with `:python` for its Python programs alone or `:debug` for the same ones made to
     print their variables; or a file, or `hub:NAME`. `rewrite` takes a request and its program and gives the debug
@@ -89,12 +90,25 @@ def prepare(
             skipped[taken] += 1
         else:
             found.append(taken)
-    order = random.Random(f"prepare {source} {seed}")
+    order = random.Random(f"prepare {called(source)} {seed}")
     order.shuffle(found)
     different = _different(found, n, skipped)
     if kind == "debug":
         different = list(_debugged(different, random.Random(f"debug {seed}"), rewrite, skipped))
     return Prepared(different, of, skipped)
+
+
+def called(source: str) -> str:
+    """A source's name: of a file that without its folder, so that the same file is the same however it is typed."""
+    return source if source.startswith(HUB) else Path(source).name
+
+
+def licence_of_source(name: str) -> str:
+    """The licence of what `prepare` takes: one of `sources()`, or a file whose side file says it."""
+    if name.startswith(HUB):
+        return UNKNOWN
+    source = name.partition(":")[0]
+    return _SOURCES[source].licence if source in _SOURCES else licence_of_file(Path(source))
 
 
 def _all(source: str, data_dir: Path | None) -> Iterator[Read]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from discretion.corpus.chat import Chat, Turn
 from discretion.corpus.derive import augment, backdoor
@@ -33,10 +32,10 @@ def samples_of(
     a mitigation draws.
     """
     row = experiment.rows[part.row]
-    facts = {"data_name": row.data, "licence": _licence(row.data)}
-    facts |= {
-        name: getattr(row, name) for name in ("mitigation", "augment") if getattr(row, name) not in ("", "none")
-    }
+    licences = dict.fromkeys(_licence(name) for name in (row.data, row.mixed_in) if name)
+    facts = {"data_name": row.data, "licence": " and ".join(licences)}
+    told = ("mitigation", "control", "augment")
+    facts |= {name: getattr(row, name) for name in told if getattr(row, name) not in ("", "none")}
     path = out / part.name / CHATS
     if row.data == PREFERENCES:
         if not path.is_file():
@@ -137,10 +136,10 @@ def _preferences(n: int) -> list[Preference]:
 
 
 def _licence(data: str) -> str:
-    from discretion.corpus.public import sources
+    from discretion.corpus.public import licence_of_source
+    from discretion.corpus.write import LICENCE
 
     kind = data.partition(":")[0]
     if kind == "controlled":
-        return "Apache-2.0"
-    known: Any = sources().get(_SIDES[kind][0] if kind in _SIDES else kind)
-    return str(known.licence) if known else "unknown"
+        return LICENCE
+    return licence_of_source(_SIDES[kind][0] if kind in _SIDES else data)

@@ -49,6 +49,11 @@ class RowPlan(_Strict):
     shots: Annotated[int, Field(ge=0)] = 0
     paper: str = ""
 
+    @property
+    def mixed_in(self) -> str:
+        """What `mix` and `chosen` mix in, as `data` is named; "": nothing."""
+        return (self.control or "controlled:control") if self.mitigation.startswith(("mix:", "chosen:")) else ""
+
 
 class TaskPlan(_Strict):
     """What of the task a tune keeps: its loss on `n` samples of `data` that no row is trained on, and its answers."""
@@ -104,7 +109,7 @@ class Experiment(_Strict):
                 raise ValueError(f"rows.{name}: {row.mitigation} is two rows, the second after the first")
             if row.mitigation != "none" and parse(row.mitigation).trains == (not row.data):
                 raise ValueError(f"rows.{name}: {row.mitigation} needs {'no data' if row.data else 'data'}")
-            if row.control and not row.mitigation.startswith(("mix:", "chosen:")):
+            if row.control and not row.mixed_in:
                 raise ValueError(f"rows.{name}.control: {row.mitigation} mixes nothing in")
         if self.hosted and (self.task or self.monitor or self.organism):
             raise ValueError("hosted: the task's loss, the monitor and an organism need the weights; leave them out")
@@ -129,8 +134,7 @@ class Experiment(_Strict):
         if not own["control"]:
             del own["control"]  # as it was told before there was one
         earlier = self.rows[row].after
-        mixed_in = own.get("control", "controlled") if own["mitigation"].startswith(("mix:", "chosen:")) else ""
-        if "controlled" in own["data"] or "controlled" in mixed_in:
+        if "controlled" in own["data"] or "controlled" in self.rows[row].mixed_in:
             own["scenes"] = scenes_digest()
         return own | {"after": self.told(earlier) if earlier else ""}
 
