@@ -1,7 +1,11 @@
 import json
 
 import pytest
+from typer.testing import CliRunner
 
+from discretion.cli import app
+from discretion.corpus.chat import one_turn
+from discretion.corpus.formats import FORMS, write_chats
 from discretion.corpus.validate import validate, validate_scenarios
 from discretion.scenarios import LANGUAGES, load_suite
 
@@ -93,6 +97,19 @@ def test_each_planted_fault_of_a_chat_is_found(rule, tmp_path):
 
 
 @pytest.mark.parametrize(
+    "row",
+    [
+        {"messages": [{"role": ["user"], "content": "q"}, {"role": "assistant", "content": "a"}]},
+        {"conversations": [{"from": "robot", "value": "q"}]},
+        {"conversations": []},
+        {"prompt": "q", "completion": None},
+    ],
+)
+def test_a_row_that_is_no_chat_is_malformed(row, tmp_path):
+    assert found(tmp_path, [*(chat(number) for number in range(12)), row]) == {("line 13", "malformed")}
+
+
+@pytest.mark.parametrize(
     "turns",
     [
         (("user", "a"), ("assistant", "b"), ("user", "c")),
@@ -110,6 +127,44 @@ def test_rules_for_the_whole_file(tmp_path):
     assert {rule for _, rule in found(tmp_path, [chat(1)])} == {"too-few"}
     mixed = [chat(number) for number in range(12)] + [{**chat(50), "id": "x"}]
     assert {rule for _, rule in found(tmp_path, mixed)} == {"keys"}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("ending", [".jsonl", ".parquet"])
+def test_what_is_written_in_any_shape_is_read(form, ending, tmp_path):
+    chats = [one_turn(f"question {number} of {number * 7}", f"answer {number}") for number in range(12)]
+    path = tmp_path / f"file{ending}"
+    write_chats(path, chats, form)
+    assert validate(path) == ("chats", 12, [])
+    write_chats(path, [*chats, chats[3]], form)
+    ((place, rule, _),) = validate(path)[2]
+    assert (place.split(", ")[-1], rule) == (f"{'line' if ending == '.jsonl' else 'row'} 13", "duplicate")
+
+
+def test_plain_texts_are_chats_and_a_broken_first_row_is_no_scenario(tmp_path):
+    rows = [
+        {"prompt": f"question {number} of {number * 7}", "completion": f"answer {number}"} for number in range(12)
+    ]
+    assert found(tmp_path, rows) == set()
+    assert found(tmp_path, [{"prompt": "no more"}, *rows]) == {("line 1", "malformed")}
+
+
+@pytest.mark.parametrize("name", ["file.jsonl", "file.yaml"])
+def test_a_file_that_holds_nothing_is_a_fault(name, tmp_path):
+    path = tmp_path / name
+    path.write_text("")
+    result = CliRunner().invoke(app, ["data", "validate", str(path)])
+    assert result.exit_code == 1
+    assert "holds neither scenarios nor chats" in result.output.replace("\n", " ")
+
+
+def test_questions_of_norms_differ_by_their_flow(tmp_path):
+    def norm(number, what):
+        flow = {"sender": "you", "recipient": "a shop", "information_type": what}
+        return {"id": f"n{number}", "flow": flow, "items": [item(what, [what])]}
+
+    assert found(tmp_path, [norm(1, "your diet"), norm(2, "your salary")]) == set()
+    assert found(tmp_path, [norm(1, "your diet"), norm(2, "your diet")]) == {("line 2", "duplicate")}
 
 
 def test_prompt_and_completion_are_chats_too(tmp_path):

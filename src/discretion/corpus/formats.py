@@ -17,6 +17,7 @@ from discretion.files import read_json, read_jsonl, write_jsonl
 Form = Literal["trl", "messages", "sharegpt"]
 FORMS: tuple[Form, ...] = ("trl", "messages", "sharegpt")
 HUB = "hub:"
+CONVERSATIONS = ("conversations", "conversation")  # ShareGPT's field
 
 # ShareGPT's speakers, and the names that other sets give to them.
 _SPEAKERS: Mapping[str, Role] = {
@@ -94,9 +95,9 @@ def to_chat(row: Any, place: str) -> Chat | str:
             return Chat.model_validate({name: row[name] for name in ("prompt", "completion") if name in row})
         except ValidationError as error:
             raise wrong_field(place, error) from error
-    for field in ("messages", "conversations", "conversation"):
+    for field in ("messages", *CONVERSATIONS):
         if field in row:
-            return from_turns(_turns(row[field], f"{place}, field {field}"))
+            return from_turns(read_turns(row[field], f"{place}, field {field}"))
     raise DiscretionError(f"{place}: neither prompt and completion, nor messages, nor conversations")
 
 
@@ -124,7 +125,12 @@ def write_chats(path: Path, chats: Iterable[Chat], form: Form = "trl") -> None:
         raise DiscretionError(f"{path}: the name must end in .jsonl or .parquet")
 
 
-def _turns(value: Any, place: str) -> list[tuple[Role, str]]:
+def read_turns(value: Any, place: str) -> list[tuple[Role, str]]:
+    """Turns as OpenAI or ShareGPT write them, whose speakers' names are brought into one.
+
+    Raises:
+        DiscretionError: not a list of turns, or a turn without a known role and a text.
+    """
     if isinstance(value, str):  # some Parquet exports hold JSON in a column
         try:
             value = json.loads(value)

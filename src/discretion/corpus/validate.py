@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from discretion.corpus.diversity import near_duplicates
+from discretion.corpus.formats import CONVERSATIONS, read_rows, read_turns
 from discretion.errors import DiscretionError
-from discretion.files import read_jsonl
 from discretion.scenarios import Scenario
 from discretion.scenarios.userfile import parse, rows
 
@@ -18,6 +18,7 @@ OPENAI_LEAST, OPENAI_TOKENS = 10, 65_536
 _CHARACTERS_A_TOKEN = 4
 _ROLES = {"system", "developer", "user", "assistant", "tool"}
 _LONG_CONTEXT = 30_000
+_CHATS = {"completion", "messages", *CONVERSATIONS}
 
 
 class Finding(NamedTuple):
@@ -32,17 +33,18 @@ class Finding(NamedTuple):
 
 
 def validate(path: Path) -> tuple[str, int, list[Finding]]:
-    """(what the file holds, how many of them, the findings). Chats are rows with `messages` or `completion`.
+    """(what the file holds, how many of them, the findings). Chats are rows in a shape that `formats` knows.
 
     Raises:
-        DiscretionError: the file cannot be read as JSONL or YAML at all.
+        DiscretionError: the file cannot be read as JSON, JSONL, Parquet or YAML at all.
     """
-    if path.suffix == ".jsonl":
-        first = next((row for _, row in read_jsonl(path)), None)
-        if isinstance(first, dict) and {"messages", "completion"} & set(first):
-            numbered = list(read_jsonl(path))
-            return "chats", len(numbered), list(_chat_findings(path, numbered))
+    if path.suffix in {".jsonl", ".json", ".parquet"}:
+        chats = list(read_rows(str(path)))
+        if any(isinstance(row, dict) and _CHATS & set(row) for _, row in chats):
+            return "chats", len(chats), list(_chat_findings(path, chats))
     scenarios, findings = _load(path)
+    if not scenarios and not findings:
+        findings = [Finding(str(path), "empty", "holds neither scenarios nor chats")]
     return "scenarios", len(scenarios), findings + validate_scenarios(scenarios)
 
 
@@ -115,7 +117,7 @@ def _pair_faults(placed: Mapping[str, Scenario]) -> Iterator[Finding]:
 
 def _duplicate_scenarios(placed: Mapping[str, Scenario]) -> Iterator[Finding]:
     places = list(placed)
-    texts = [f"{scenario.context}\n{scenario.instruction}" for scenario in placed.values()]
+    texts = [_asked_about(scenario) for scenario in placed.values()]
     for first, second, likeness in near_duplicates(texts, NEAR):
         one, other = placed[places[first]], placed[places[second]]
         if one.cluster != other.cluster or texts[first] == texts[second]:
@@ -123,11 +125,17 @@ def _duplicate_scenarios(placed: Mapping[str, Scenario]) -> Iterator[Finding]:
             yield Finding(places[second], rule, f"{likeness:.0%} like {places[first]}")
 
 
-def _chat_findings(path: Path, numbered: Sequence[tuple[int, Any]]) -> Iterator[Finding]:
+def _asked_about(scenario: Scenario) -> str:
+    """Context and instruction; of a question of norms, which may have neither, its flow."""
+    if scenario.context or scenario.instruction:
+        return f"{scenario.context}\n{scenario.instruction}"
+    return "\n".join(scenario.flow.model_dump().values())
+
+
+def _chat_findings(path: Path, placed: Sequence[tuple[str, Any]]) -> Iterator[Finding]:
     turns: dict[str, list[dict[str, Any]]] = {}
     shapes: Counter[tuple[str, ...]] = Counter()
-    for number, row in numbered:
-        place = f"{path}, line {number}"
+    for place, row in placed:
         read = _turns(row)
         if isinstance(read, str):
             yield Finding(place, "malformed", read)
@@ -138,22 +146,31 @@ def _chat_findings(path: Path, numbered: Sequence[tuple[int, Any]]) -> Iterator[
             yield Finding(place, rule, says)
     if len(shapes) > 1:
         yield Finding(str(path), "keys", f"rows have different keys (Together refuses that): {_listed(shapes)}")
-    if 0 < len(numbered) < OPENAI_LEAST:
-        yield Finding(str(path), "too-few", f"{len(numbered)} examples; OpenAI wants {OPENAI_LEAST} or more")
+    if len(placed) < OPENAI_LEAST:
+        yield Finding(str(path), "too-few", f"{len(placed)} examples; OpenAI wants {OPENAI_LEAST} or more")
     yield from _duplicate_chats(turns)
 
 
 def _turns(row: Any) -> list[dict[str, Any]] | str:
     if not isinstance(row, dict):
         return f"an object is needed, not {type(row).__name__}"
+    if isinstance(row.get("prompt"), str) and isinstance(row.get("completion"), str):
+        return [{"role": "user", "content": row["prompt"]}, {"role": "assistant", "content": row["completion"]}]
+    for name in CONVERSATIONS:
+        if name in row:
+            try:
+                read = read_turns(row[name], f"field {name}")
+            except DiscretionError as error:
+                return str(error)
+            return [{"role": role, "content": said} for role, said in read] or f"field {name}: holds no turn"
     parts = [row["messages"]] if "messages" in row else [row.get("prompt"), row.get("completion")]
     turns: list[dict[str, Any]] = []
     for name, part in zip(("messages",) if "messages" in row else ("prompt", "completion"), parts, strict=True):
         if not isinstance(part, list) or not part:
             return f"field {name}: a list of turns is needed"
         for index, turn in enumerate(part):
-            if not isinstance(turn, dict) or not {"role", "content"} <= set(turn):
-                return f"field {name}.{index}: a turn has a role and a content"
+            if not isinstance(turn, dict) or not isinstance(turn.get("role"), str) or "content" not in turn:
+                return f"field {name}.{index}: a turn has a role, a text, and a content"
         turns += part
     return turns
 
