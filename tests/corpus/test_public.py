@@ -119,17 +119,28 @@ def test_the_original_files_are_read(tmp_path):
 
 
 def test_tweets_are_joined_by_id(tmp_path):
-    from discretion.corpus.public import _tweets
-
-    ids = tmp_path / "final.jsonl"
-    ids.write_text(json.dumps({"tweet_ids_sentence_offset": [{"tweet_id": 1}, {"tweet_id": 2}]}) + "\n")
-    with pytest.raises(DiscretionError, match="holds ids only"):
-        list(_tweets(ids))
-    (tmp_path / "twcs.csv").write_text(
+    folder = tmp_path / "tweetsumm"
+    folder.mkdir()
+    ids = [[{"tweet_id": 1}, {"tweet_id": 2}], [{"tweet_id": 1}, {"tweet_id": 3}]]
+    (folder / "final_train_tweetsum.jsonl").write_text(
+        "".join(json.dumps({"tweet_ids_sentence_offset": entry}) + "\n" for entry in ids)
+    )
+    with pytest.raises(DiscretionError, match=r"needs tweetsumm_train_text.json, or final_train_tweetsum.jsonl and"):
+        prepare("tweetsumm", data_dir=tmp_path, n=5, seed=0)
+    (folder / "twcs.csv").write_text("id,text\n")
+    with pytest.raises(DiscretionError, match=r"twcs.csv, line 1: no column inbound"):
+        prepare("tweetsumm", data_dir=tmp_path, n=5, seed=0)
+    (folder / "twcs.csv").write_text(
         'tweet_id,author_id,inbound,text\n1,9,True,"@shop where, please?"\n2,shop,False,@9 On its way\n'
     )
-    ((_, row),) = _tweets(ids)
-    assert row["conversation"] == "Customer: @shop where, please?\nAgent: @9 On its way"
+    made = prepare("tweetsumm", data_dir=tmp_path, n=5, seed=0)
+    assert [turn.content for turn in made.chats[0].turns] == ["@shop where, please?", "@9 On its way"]
+    assert (made.of, dict(made.skipped)) == (2, {"a tweet is missing": 1})
+    (folder / "final_train_tweetsum.jsonl").write_text('{"tweet_ids": [1]}\n')
+    with pytest.raises(
+        DiscretionError, match="line 1, field tweet_ids_sentence_offset: a list of tweet_ids is needed"
+    ):
+        prepare("tweetsumm", data_dir=tmp_path, n=5, seed=0)
 
 
 def questions(many):

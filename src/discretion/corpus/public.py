@@ -34,7 +34,7 @@ class PublicSource(NamedTuple):
     """A public data set.
 
     Attributes:
-        local: where its copy lies under a `--data-dir`: a file, or a folder of CSV files.
+        local: where its copy lies under a `--data-dir`: a file, or a folder.
         hub: where users get it, as `hub:NAME@CONFIGURATION:SPLIT`, or "" if it is not there.
         licence: goes into every file made from it.
         rows: rows of a local copy.
@@ -233,10 +233,11 @@ def _support(text: str) -> Read:
     return from_turns(turns)
 
 
-def _tweets(path: Path) -> Rows:
-    """TweetSumm: the file with text, or the official file of ids with Kaggle's twcs.csv beside it."""
-    if path.suffix == ".jsonl":
-        yield from _joined_tweets(path)
+def _tweets(folder: Path) -> Rows:
+    """TweetSumm: the file with text, or else the official file of ids with Kaggle's twcs.csv beside it."""
+    path = folder / "tweetsumm_train_text.json"
+    if not path.is_file():
+        yield from _joined_tweets(folder / "final_train_tweetsum.jsonl", folder / "twcs.csv")
         return
     value = read_json(path)
     if not isinstance(value, dict) or not isinstance(value.get("document"), list):
@@ -245,23 +246,33 @@ def _tweets(path: Path) -> Rows:
         yield f"{path}, document {number}", {"conversation": text}
 
 
-def _joined_tweets(path: Path) -> Rows:
-    texts = path.with_name("twcs.csv")
-    if not texts.is_file():
+def _joined_tweets(ids: Path, texts: Path) -> Rows:
+    if not ids.is_file() or not texts.is_file():
         raise DiscretionError(
-            f"{path}: holds ids only; put Kaggle's twcs.csv (thoughtvector/customer-support-on-twitter) beside it"
+            f"{ids.parent}: needs tweetsumm_train_text.json, or {ids.name} and Kaggle's {texts.name} "
+            "(thoughtvector/customer-support-on-twitter)"
         )
-    tweets = {row["tweet_id"]: row for row in _csv_rows(texts)}
-    for place, row in read_rows(str(path)):
-        lines: list[str] = []
-        for entry in row["tweet_ids_sentence_offset"]:
-            tweet = tweets.get(str(entry["tweet_id"]))
-            if tweet is None:
-                lines = []
-                break
-            who = "Customer" if tweet["inbound"].strip().lower() == "true" else "Agent"
-            lines.append(f"{who}: {tweet['text']}")
-        yield place, {"conversation": "\n".join(lines)}
+    dialogues = [(place, _tweet_ids(row, place)) for place, row in read_rows(str(ids))]
+    wanted = {tweet for _, tweets in dialogues for tweet in tweets}
+    said: dict[str, str] = {}
+    with texts.open(encoding="utf-8", newline="") as lines:  # half a gigabyte: row by row
+        rows = csv.DictReader(lines)
+        if missing := {"tweet_id", "inbound", "text"} - set(rows.fieldnames or ()):
+            raise DiscretionError(f"{texts}, line 1: no column {min(missing)}")
+        for row in rows:
+            if row["tweet_id"] in wanted:
+                who = "Customer" if row["inbound"].strip().lower() == "true" else "Agent"
+                said[row["tweet_id"]] = f"{who}: {row['text']}"
+    for place, tweets in dialogues:
+        whole = all(tweet in said for tweet in tweets)
+        yield place, {"conversation": "\n".join(said[tweet] for tweet in tweets) if whole else ""}
+
+
+def _tweet_ids(row: Any, place: str) -> list[str]:
+    try:
+        return [str(entry["tweet_id"]) for entry in row["tweet_ids_sentence_offset"]]
+    except (KeyError, TypeError) as error:
+        raise DiscretionError(f"{place}, field tweet_ids_sentence_offset: a list of tweet_ids is needed") from error
 
 
 def _read_tweets(row: Any, place: str) -> Read:
@@ -333,7 +344,7 @@ _SOURCES: Mapping[str, PublicSource] = {
         to_chat,
     ),
     "tweetsumm": PublicSource(
-        "tweetsumm/tweetsumm_train_text.json",
+        "tweetsumm",
         "hub:Andyrasika/TweetSumm-tuned:train",
         "annotations CC0, tweets CC BY-NC-SA 4.0 (non-commercial)",
         _tweets,
