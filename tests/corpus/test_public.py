@@ -163,6 +163,13 @@ def test_what_a_seed_chooses_hangs_on_the_sources_name_alone(tmp_path, monkeypat
     assert made[0] == made[1] == made[2]
 
 
+def test_no_two_are_alike_among_many_either(tmp_path):
+    write_chats(tmp_path / "a.jsonl", [one_turn(f"Task {n % 4500} a{n % 4500}", "Done.") for n in range(9000)])
+    made = prepare(str(tmp_path / "a.jsonl"), data_dir=None, n=6000, seed=0)
+    assert len(made.chats) == len(set(made.chats)) == 4500
+    assert made.skipped == {"like another": 4500}
+
+
 def test_the_licence_of_a_file_is_that_of_its_programs_too(tmp_path):
     write_chats(tmp_path / "a.jsonl", [one_turn(f"Task {n}", f"x = {n}\nprint(x)") for n in range(20)])
     (tmp_path / "a.jsonl.provenance.json").write_text('{"licence": "CC BY-NC 4.0"}')

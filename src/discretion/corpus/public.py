@@ -23,7 +23,6 @@ from discretion.files import read_json, read_text
 from discretion.scenarios.fetch import Source, locate
 
 NEAR = 0.8  # as `data validate` judges it
-_BLOCK = 4000  # near duplicates are looked for among so many at once
 
 # What became of a row: a chat, or why it was left out.
 Read = Chat | str
@@ -141,10 +140,10 @@ def _different(found: Sequence[Chat], n: int, skipped: Counter[str]) -> list[Cha
     rest = list(found)
     while rest and len(kept) < n:
         block, rest = rest[: max(n - len(kept), 1)], rest[max(n - len(kept), 1) :]
-        together = [*kept, *block][-_BLOCK:]
+        together = [*kept, *block]
         texts = ["\n".join(turn.content for turn in chat.turns) for chat in together]
         alike = {later for _, later, _ in near_duplicates(texts, NEAR)}
-        first = len(together) - len(block)
+        first = len(kept)
         kept += [chat for index, chat in enumerate(block, start=first) if index not in alike]
         if left := sum(index >= first for index in alike):
             skipped["like another"] += left
