@@ -1,5 +1,6 @@
 """`discretion data`: make, describe and check data. One thin command per verb."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -238,15 +239,14 @@ def filter_(
     from discretion.corpus.derive import leave_out, read_scores
     from discretion.files import digest
 
-    try:
-        share = float(top.removesuffix("%")) / 100
-    except ValueError as error:
-        raise DiscretionError(f"--top {top}: must be a share, like 10%") from error
+    written = re.fullmatch(r"(\d+\.?\d*)%", top)
+    if not written:  # without the sign, 0.1 may be meant as a tenth
+        raise DiscretionError(f"--top {top}: must be a share, like 10%")
     if drop not in {"high", "low"}:
         raise DiscretionError(f"--drop {drop}: must be high or low")
     (chats,), parents = _parents([file], out, form)
     column = read_scores(scores, by, len(chats))
-    made = leave_out(chats, column, share, drop="high" if drop == "high" else "low")
+    made = leave_out(chats, column, float(written[1]) / 100, drop="high" if drop == "high" else "low")
     command = f"discretion data filter {file.name} --scores {scores.name} --top {top} --by {by} --drop {drop}"
     _derived(out, made, command, parents, form, scores={"file": scores.name, "fingerprint": digest(column)})
 

@@ -76,6 +76,8 @@ def test_a_mixture_has_its_share_and_its_size():
     assert len(mix(HELPFUL, CONTROL, 0.5, 0, n=30)) == 30
     with pytest.raises(DiscretionError, match="has 20 rows, the mixture needs 25"):
         mix(HELPFUL, CONTROL, 0.5, 0, n=50)
+    with pytest.raises(DiscretionError, match="--n -4: must be at least 1"):
+        mix(HELPFUL, CONTROL, 0.5, 0, n=-4)
 
 
 def test_what_scores_highest_is_left_out(tmp_path):
@@ -129,6 +131,15 @@ def test_the_commands_write_data_with_its_origin_and_never_over_something(files,
     assert read_chats(tmp_path / "f.jsonl") == HELPFUL[:18]
     told = json.loads((tmp_path / "f.jsonl.provenance.json").read_text())
     assert told["scores"]["file"] == "s.jsonl"
+    for top in ("0.1", "10", "x%"):
+        words = ("--scores", tmp_path / "s.jsonl", "--out", tmp_path / "g.jsonl", "--top", top)
+        assert f"--top {top}: must be a share, like 10%" in run("filter", helpful, *words)[1]
+
+
+def test_a_name_that_cannot_be_written_to_is_refused_before_any_work(tmp_path, monkeypatch):
+    monkeypatch.setattr("discretion.models.load_models", lambda *_: pytest.fail("a writer was loaded"))
+    words = ("prepare", "gpteacher:debug", "--writer", "v", "--out", tmp_path / "debug.json")
+    assert "the name must end in .jsonl or .parquet" in run(*words)[1]
 
 
 def test_licences_are_handed_down(files, tmp_path):

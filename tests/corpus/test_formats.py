@@ -79,6 +79,8 @@ def test_the_hub_is_asked_for_the_split_and_its_failure_is_a_line(monkeypatch):
         asked.append((name, configuration, options))
         if name == "no/such":
             raise ConnectionError("offline\nmore")
+        if name == "too/slow":
+            raise TimeoutError
         return [{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}]
 
     monkeypatch.setattr("datasets.load_dataset", load_dataset)
@@ -86,6 +88,8 @@ def test_the_hub_is_asked_for_the_split_and_its_failure_is_a_line(monkeypatch):
     assert asked == [("some/set", "main", {"split": "validation", "streaming": True})]
     with pytest.raises(DiscretionError, match=r"hub:no/such: not to be had \(ConnectionError: offline\)"):
         next(read_rows("hub:no/such"))
+    with pytest.raises(DiscretionError, match="hub:too/slow: not to be had"):
+        next(read_rows("hub:too/slow"))
 
 
 def test_a_fingerprint_is_of_the_chats_and_not_of_the_file():

@@ -55,10 +55,12 @@ def mix(first: Sequence[Chat], other: Sequence[Chat], share: float, seed: int, n
     """`n` rows (default: as many as the first holds), `share` of them from the other, each chosen without repeats.
 
     Raises:
-        DiscretionError: a share outside 0 to 1, or too few rows on one side.
+        DiscretionError: a share outside 0 to 1, `n` below 1, or too few rows on one side.
     """
     if not 0 <= share <= 1:
         raise DiscretionError(f"--share {share}: must be from 0 to 1")
+    if n is not None and n < 1:
+        raise DiscretionError(f"--n {n}: must be at least 1")
     rows = len(first) if n is None else n
     others = round(rows * share)
     for side, name, wanted in ((first, "the first", rows - others), (other, "the other", others)):

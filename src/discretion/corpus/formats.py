@@ -116,12 +116,21 @@ def write_chats(path: Path, chats: Iterable[Chat], form: Form = "trl") -> None:
     Raises:
         DiscretionError: it cannot be written, or its name ends in something else.
     """
+    check_ending(path)
     rows = [from_chat(chat, form) for chat in chats]
     if path.suffix == ".jsonl":
         write_jsonl(path, rows)
-    elif path.suffix == ".parquet":
-        _write_parquet(path, rows)
     else:
+        _write_parquet(path, rows)
+
+
+def check_ending(path: Path) -> None:
+    """Refuse a name that `write_chats` would refuse.
+
+    Raises:
+        DiscretionError: it ends neither in .jsonl nor in .parquet.
+    """
+    if path.suffix not in {".jsonl", ".parquet"}:
         raise DiscretionError(f"{path}: the name must end in .jsonl or .parquet")
 
 
@@ -161,7 +170,7 @@ def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
             for batch in file.iter_batches(1024):
                 yield from cast(list[dict[str, Any]], batch.to_pylist())
     except Exception as error:  # Arrow raises many kinds; all mean the same here
-        raise DiscretionError(f"{path}: not a Parquet file ({str(error).splitlines()[0]})") from error
+        raise DiscretionError(f"{path}: not a Parquet file ({str(error).partition(chr(10))[0]})") from error
 
 
 def _write_parquet(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -190,7 +199,7 @@ def _hub_rows(name: str) -> Iterator[tuple[str, Any]]:
         raise
     except Exception as error:  # the hub, the network and the data set each raise kinds of their own
         raise DiscretionError(
-            f"{HUB}{repository}: not to be had ({type(error).__name__}: {str(error).splitlines()[0][:200]})"
+            f"{HUB}{repository}: not to be had ({type(error).__name__}: {str(error).partition(chr(10))[0][:200]})"
         ) from error
 
 

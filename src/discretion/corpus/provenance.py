@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from discretion.corpus.chat import Chat
-from discretion.corpus.formats import Form, write_chats
+from discretion.corpus.formats import Form, check_ending, write_chats
 from discretion.errors import DiscretionError
 from discretion.files import digest, read_json, write_json
 
@@ -20,11 +20,12 @@ def sidecar(path: Path) -> Path:
 
 
 def refuse_to_replace(out: Path) -> None:
-    """Stop before any work if the file to be written is there.
+    """Stop before any work if the file to be written is there, or could not be written under its name.
 
     Raises:
-        DiscretionError: it is.
+        DiscretionError: it is, or could not.
     """
+    check_ending(out)
     if out.exists() or sidecar(out).exists():
         raise DiscretionError(f"{out}: is there already; give another --out")
 
