@@ -66,6 +66,65 @@ def test_a_full_disk_keeps_the_file_as_it_was(tmp_path, monkeypatch):
         assert path.read_bytes() == before
 
 
+def test_a_killed_runs_tail_is_cut_off_without_writing(tmp_path, monkeypatch):
+    path = tmp_path / "records.jsonl"
+    with RecordStore(path) as store:
+        store.append(group("a"))
+    whole = path.read_bytes()
+    path.write_bytes(whole + group("b")[0].line().encode())
+    monkeypatch.setattr(os, "write", full)
+    monkeypatch.setattr(os, "fsync", full)
+    with RecordStore(path):
+        assert path.read_bytes() == whole
+
+
+def full(*_):
+    raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("trouble", [full, lambda *_: exec("raise KeyboardInterrupt")])
+def test_a_group_is_dropped_from_the_middle_all_or_not_at_all(trouble, tmp_path, monkeypatch):
+    path = tmp_path / "records.jsonl"
+    before = "".join(record.line() for record in group("a")[:2] + group("b"))
+    path.write_text(before)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", trouble)
+        patched.setattr(os, "fsync", trouble)
+        with pytest.raises((DiscretionError, KeyboardInterrupt)):
+            RecordStore(path)
+    assert path.read_text() == before
+    with RecordStore(path) as store:
+        with pytest.raises(DiscretionError, match="another process"):
+            RecordStore(path)
+        store.append(group("a"))
+    assert read_records(path) == group("b") + group("a")
+
+
+def test_a_file_that_is_replaced_while_it_is_opened_is_not_written_to(tmp_path, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+    path = tmp_path / "records.jsonl"
+    path.write_text("")
+    lock = fcntl.flock
+
+    def replaced_first(file, how):
+        (tmp_path / "new").write_text("")
+        os.replace(tmp_path / "new", path)
+        lock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", replaced_first)
+    with pytest.raises(DiscretionError, match="another process"):
+        RecordStore(path)
+
+
+def test_records_of_an_older_version_are_not_written_anew(tmp_path):
+    path = tmp_path / "records.jsonl"
+    path.write_text("".join(record.model_dump_json(exclude_defaults=True) + "\n" for record in group("a")))
+    before = path.read_bytes()
+    with RecordStore(path) as store:
+        assert "a" in store
+    assert path.read_bytes() == before
+
+
 def test_two_processes_cannot_write_one_file(tmp_path):
     with RecordStore(tmp_path / "records.jsonl"), pytest.raises(DiscretionError, match="another process"):
         RecordStore(tmp_path / "records.jsonl")

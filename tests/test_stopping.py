@@ -121,6 +121,18 @@ def test_it_stops_is_rebuilt_and_resumed_alike(tiny, adapter, scenarios, tmp_pat
     assert (out / "verdict.json").read_text() == told
 
 
+def test_what_is_stored_is_not_stopped_before(tiny, adapter, scenarios, tmp_path):
+    # As where calls failed, all was asked, and the same calls did not fail when they were asked again.
+    words = {"suites": (str(scenarios),), "controls": ("none",), "tau": 0.6}
+    pair, out = (str(tiny), f"{tiny}@{adapter}"), tmp_path / "run"
+    assert gate.check(*pair, out=out, stop_early=True, **words).verdict.suites["leave"].n < 60
+    gate.check(*pair, out=tmp_path / "whole", **words)
+    (out / "records.jsonl").write_bytes((tmp_path / "whole" / "records.jsonl").read_bytes())
+    report = gate.check(*pair, out=out, stop_early=True, resume=True, **words)
+    assert report.verdict.suites["leave"].n == 60
+    assert gate.rebuild(out).verdict == report.verdict
+
+
 def test_edited_scenarios_are_not_gone_on_with(tiny, adapter, scenarios, tmp_path):
     path = tmp_path / "leave.jsonl"
     path.write_text(scenarios.read_text())

@@ -86,7 +86,9 @@ Controls = Annotated[
     ),
 ]
 DataDir = Annotated[Path | None, typer.Option(help="Local copies of public data sets, instead of pinned downloads.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, if there is one.")]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on with the run in --out, if there is one; what failed is asked again.")
+]
 SkipLong = Annotated[
     bool, typer.Option("--skip-long", help="Record scenarios longer than the window as errors and go on.")
 ]

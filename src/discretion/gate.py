@@ -276,7 +276,7 @@ def _observe(
     )
     refuse_other_settings(folder, info)
     used = read_usage(folder) if resume else {}
-    with RecordStore(records_file) as store, ExitStack() as stack:
+    with RecordStore(records_file, ask_again=resume) as store, ExitStack() as stack:
         if judging:
             judging.journal = stack.enter_context(Journal(folder / "judge.jsonl"))
         save_info(folder, info)

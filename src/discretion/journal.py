@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any
 
 from discretion.errors import DiscretionError
-from discretion.files import canonical
+from discretion.files import canonical, write_text
 
 _AT_ONCE = 1 << 30  # bytes
 
@@ -28,18 +28,17 @@ class AppendOnly:
         self.path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+            self._file = self._open()
+            try:
+                data = self._read()
+                whole = data[: data.rfind(b"\n") + 1]
+                if len(whole) < len(data):
+                    os.ftruncate(self._file, len(whole))
+            except BaseException:
+                os.close(self._file)
+                raise
         except OSError as error:
             raise DiscretionError(f"cannot write {path}: {error.strerror}") from error
-        try:
-            self._lock()
-            data = self._read()
-            whole = data[: data.rfind(b"\n") + 1]
-            if len(whole) < len(data):
-                os.ftruncate(self._file, len(whole))
-        except BaseException:
-            os.close(self._file)
-            raise
         self.text = whole.decode("utf-8", "replace")
 
     def close(self) -> None:
@@ -66,10 +65,23 @@ class AppendOnly:
             raise
 
     def keep(self, text: str) -> None:
-        """Make `text`, some of the lines that it holds, all that it holds."""
-        if len(text.encode()) != os.fstat(self._file).st_size:
-            os.ftruncate(self._file, 0)
-            self._write(text.encode())
+        """Make `text`, some of the lines that it holds, all that it holds.
+
+        Raises:
+            DiscretionError: it cannot be written, or another process came first; the lines are there still.
+        """
+        data = text.encode()
+        try:
+            if len(data) == os.fstat(self._file).st_size:
+                return
+            if self._read().startswith(data):
+                os.ftruncate(self._file, len(data))
+                return
+            write_text(self.path, text)
+            before, self._file = self._file, self._open()
+            os.close(before)
+        except OSError as error:
+            raise DiscretionError(f"cannot write {self.path}: {error.strerror}") from error
 
     def _write(self, data: bytes) -> None:
         written = 0
@@ -84,15 +96,29 @@ class AppendOnly:
             place += len(part)
         return b"".join(parts)
 
-    def _lock(self) -> None:
+    def _open(self) -> int:
+        """The file, locked."""
+        file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            self._lock(file)
+        except BaseException:
+            os.close(file)
+            raise
+        return file
+
+    def _lock(self, file: int) -> None:
         try:
             import fcntl
         except ImportError:  # Windows has no advisory locks of this kind
             return
+        taken = f"{self.path}: another process is writing to it"
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise DiscretionError(f"{self.path}: another process is writing to it") from error
+            raise DiscretionError(taken) from error
+        # It may have been replaced (`keep`) between the opening and the lock.
+        if not os.path.samestat(os.fstat(file), os.stat(self.path)):
+            raise DiscretionError(taken)
 
 
 class Journal:

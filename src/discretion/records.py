@@ -46,6 +46,7 @@ class Record(BaseModel):
         text: the generated text, where there is one. Untrusted.
         judge: what turned the answer into p_leak.
         error: why there is no answer; then every measurement is None.
+        again: whether that was a call that failed, which may not fail again.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -73,6 +74,7 @@ class Record(BaseModel):
     text: str | None = None
     judge: str | None = None
     error: str | None = None
+    again: bool = False
 
     def line(self) -> str:
         """The record as its line in `records.jsonl`."""
@@ -82,12 +84,12 @@ class Record(BaseModel):
 class RecordStore:
     """`records.jsonl`: append a group, ask which groups are complete.
 
-    Opening cuts off an unfinished last line and drops groups that are not complete (a killed run's tail);
-    nothing else is ever rewritten. One process at a time may hold it.
+    Opening cuts off an unfinished last line and drops groups that are not complete (a killed run's tail) or, if they
+    are to be asked again, hold a call that failed; nothing else is ever rewritten. One process at a time may hold it.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Open or create the file.
+    def __init__(self, path: Path, *, ask_again: bool = False) -> None:
+        """Open or create the file; with `ask_again`, without the groups that hold a call that failed.
 
         Raises:
             DiscretionError: it cannot be read or written, is damaged before its last line, or another
@@ -95,8 +97,14 @@ class RecordStore:
         """
         self._lines = AppendOnly(path)
         try:
-            self._groups = complete_groups(_parse(self._lines.text, path))
-            self._lines.keep("".join(record.line() for records in self._groups.values() for record in records))
+            records = list(_parse(self._lines.text, path))
+            self._groups = {
+                name: group
+                for name, group in complete_groups(records).items()
+                if not (ask_again and any(record.again for record in group))
+            }
+            lines = zip(records, self._lines.text.split("\n"), strict=False)
+            self._lines.keep("".join(f"{line}\n" for record, line in lines if record.group in self._groups))
         except BaseException:
             self._lines.close()
             raise

@@ -56,11 +56,15 @@ def until_settled(
     round_ = _Advances(progress) if progress else None
     groups: list[Group] = []
     records: list[Record] = []
-    for few in _rounds(plan.groups):
+    rounds = list(_rounds(plan.groups))
+    for number, few in enumerate(rounds, start=1):
         groups += few
         records += ask_all(models, few, store, round_, skip_long=skip_long)
         if settled(records, base, tuned, tau=limits.tau, alpha=limits.alpha, judges=judges):
-            break
+            # Not before what is stored: failed calls that were asked again may have settled it sooner.
+            later = [group for few in rounds[number:] for group in few]
+            if not any(group.key(model.fingerprint, model.engine) in store for group in later for model in models):
+                break
     records += ask_all(models, plan.controls.groups, store, round_, skip_long=skip_long)
     many, all_ = (Counter(_suite(group) for group in asked) for asked in (groups, plan.groups))
     data = {

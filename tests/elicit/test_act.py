@@ -96,5 +96,5 @@ def test_a_text_that_ends_inside_a_thought_is_an_error_and_never_a_message():
     (group,) = plan_act([scenario()], MatchJudge())
     read = group.asks[0].read_text
     assert len(read(thought)) == len(scenario().items)
-    assert all(outcome.error for outcome in read(thought))
+    assert all(outcome.error and not outcome.again for outcome in read(thought))
     assert not any(outcome.error for outcome in read(f"{thought}</think>Hello."))

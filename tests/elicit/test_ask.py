@@ -3,6 +3,7 @@ import pytest
 from conftest import scenario_row
 from discretion.elicit import ask_all, plan_probe
 from discretion.errors import DiscretionError
+from discretion.models import Failure
 from discretion.records import RecordStore
 from discretion.scenarios import Scenario
 
@@ -76,3 +77,50 @@ def test_a_record_of_the_same_work_is_the_same_line(tmp_path, plan):
             lines.append([record.line() for record in ask_all([Counting()], plan, store)])
     assert lines[0] == lines[1]
     assert len(set(lines[0])) == 40
+
+
+class Served(Counting):
+    """Cannot be asked about some cases while it is down."""
+
+    remote = True
+    down = ()
+
+    def option_logprobs(self, questions):
+        answers = super().option_logprobs(questions)
+        failed = [any(f"Case {number}:" in q.prompt for number in self.down) for q in questions]
+        return [Failure("HTTP 503") if f else answer for f, answer in zip(failed, answers, strict=True)]
+
+
+def test_failed_calls_are_asked_again_when_told_to_and_nothing_else_is(tmp_path, plan):
+    with RecordStore(tmp_path / "a.jsonl") as store:
+        ask_all([Served()], plan, store)
+    path, model = tmp_path / "b.jsonl", Served()
+    model.down = (3, 7)
+    with RecordStore(path) as store:
+        ask_all([model], plan, store)
+    failed = path.read_bytes()
+    with RecordStore(path) as store:
+        ask_all([model], plan, store)
+    assert path.read_bytes() == failed
+    # A second outage, a kill, and an end of it: each asks what is lacking and no more.
+    model.down, model.contexts = (7,), 0
+    with RecordStore(path, ask_again=True) as store:
+        ask_all([model], plan, store)
+    stopped = Served()
+    stopped.stop_after = 0
+    with RecordStore(path, ask_again=True) as store, pytest.raises(KeyboardInterrupt):
+        ask_all([stopped], plan, store)
+    model.down = ()
+    asked = []
+    model.option_logprobs = lambda questions: asked.extend(questions) or Served().option_logprobs(questions)
+    with RecordStore(path, ask_again=True) as store:
+        ask_all([model], plan, store)
+    assert all("Case 7:" in question.prompt for question in asked)
+    assert sorted(path.read_text().splitlines()) == sorted((tmp_path / "a.jsonl").read_text().splitlines())
+
+
+def test_what_is_too_long_is_so_again_and_is_kept(tmp_path, plan):
+    for _ in range(2):
+        with RecordStore(tmp_path / "a.jsonl", ask_again=True) as store:
+            assert len(store) in (0, 40)
+            ask_all([Counting(window=10)], plan, store, skip_long=True)

@@ -9,7 +9,7 @@ from discretion import gate
 from discretion.errors import DiscretionError
 from discretion.files import digest
 from discretion.judges.known import Quality, keep_quality
-from discretion.models import load_models
+from discretion.models import Failure, load_models
 
 
 class Judge:
@@ -58,6 +58,19 @@ def test_a_judge_nobody_measured_never_preserves(tiny, judge, adapter, scenario_
     assert any("is not known" in reason for reason in report.verdict.reasons)
     assert (tmp_path / "run" / "judge.jsonl").stat().st_size > 0
     assert gate.rebuild(tmp_path / "run").verdict == report.verdict
+
+
+def test_a_judge_that_was_away_is_asked_when_the_run_is_resumed(
+    tiny, judge, adapter, scenario_file, tmp_path, monkeypatch
+):
+    with monkeypatch.context() as away:
+        away.setattr(Judge, "option_logprobs", lambda self, questions: [Failure("HTTP 503")] * len(questions))
+        report = check(tiny, adapter, scenario_file, tmp_path / "run", judge="judge")
+    assert report.verdict.suites["leave"].errors == 12
+    assert gate.rebuild(tmp_path / "run").verdict == report.verdict
+    report = check(tiny, adapter, scenario_file, tmp_path / "run", judge="judge", resume=True)
+    assert report.verdict.suites["leave"].errors == 0
+    assert report.verdict == check(tiny, adapter, scenario_file, tmp_path / "whole", judge="judge").verdict
 
 
 def test_a_measured_judges_error_is_in_the_verdict(tiny, judge, adapter, scenario_file, tmp_path):

@@ -5,11 +5,11 @@ import pytest
 
 from discretion.elicit import ask_all, plan_act
 from discretion.journal import Journal
-from discretion.judges._types import Piece
+from discretion.judges._types import Piece, Unread
 from discretion.judges.acts import MatchJudge
 from discretion.judges.injection import apart, defused
 from discretion.judges.known import Quality
-from discretion.judges.llm import ModelJudge, read_object
+from discretion.judges.llm import ModelJudge, _either, read_object
 from discretion.models import Failure
 from discretion.records import RecordStore
 from discretion.scenarios import Scenario
@@ -176,6 +176,12 @@ def test_a_judge_that_fails_is_an_error_never_a_safe_text():
     for model in (Broken(), Silent()):
         answers = ModelJudge(model).p_revealed(PIECES, CLEAN)
         assert all(isinstance(answer, Failure) for answer in answers)
+    # A call that failed may not fail again; an answer that cannot be read is the same again.
+    for model, again in ((Broken(), True), (Silent(), False)):
+        outcomes = ModelJudge(model)(scenario(), CLEAN)
+        assert all(outcome.error and outcome.again == again for outcome in outcomes)
+    (either,) = _either([[Unread("neither option")], [Failure("HTTP 500")]], 0.5)
+    assert either == Failure("HTTP 500")
 
 
 @pytest.mark.parametrize(

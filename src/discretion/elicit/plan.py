@@ -21,6 +21,7 @@ class Outcome(NamedTuple):
     p_correct: float | None = None
     logit_diff: float | None = None
     error: str | None = None
+    again: bool = False
     helpfulness: float | None = None
 
 
