@@ -106,7 +106,7 @@ def read_usage(folder: Path) -> dict[str, dict[str, int]]:
 
 
 def refuse_other_settings(folder: Path, info: RunInfo) -> None:
-    """Answers to other questions or of other models must not end up in one folder; only more scenarios may.
+    """Answers to other questions or of other models must not end up in one folder; more of the same may.
 
     Raises:
         DiscretionError: the folder's run was made with other settings; the message names them.
@@ -114,9 +114,15 @@ def refuse_other_settings(folder: Path, info: RunInfo) -> None:
     if not (folder / "run.json").is_file():
         return
     before = _read_info(folder)
-    decisive = ("suites", "protocol", "prompt", "samples", "seeds", "controls", "judge", "judge_question")
+    decisive = ["suites", "elicit", "protocol", "prompt", "samples", "seeds", "controls", "judge", "judge_question"]
     old, new = (json.loads(json.dumps(run.arguments)) for run in (before, info))
+    if old.get("trigger"):  # without one, the same questions are asked as beside one
+        decisive.append("trigger")
+    if "act" in new["elicit"]:
+        decisive.append("max_new_tokens")
     changed = [f"{name} {old.get(name)} -> {new.get(name)}" for name in decisive if old.get(name) != new.get(name)]
+    if before.judge and info.judge and before.judge.name != info.judge.name:
+        changed.append(f"the judge {before.judge.name} -> {info.judge.name}")
     if bool(old.get("stop_early")) != bool(new.get("stop_early")):
         changed.append("--stop-early")
     elif new.get("stop_early"):  # where it stopped hangs on these
