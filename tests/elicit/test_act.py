@@ -2,7 +2,7 @@ import pytest
 
 from conftest import scenario_row
 from discretion.elicit import ask_all, plan_act
-from discretion.judges.acts import STATEMENTS, MatchJudge
+from discretion.judges.acts import STATEMENTS, VALUES, MatchJudge
 from discretion.records import RecordStore
 from discretion.scenarios import Agent, Scenario
 
@@ -89,6 +89,21 @@ def test_a_question_of_norms_is_not_acted_on():
 def test_statements_are_marked_as_scored():
     items = [{"text": "Ana has surgery.", "appropriate": False}]
     assert MatchJudge().name(scenario(items=items)) == STATEMENTS
+
+
+def test_each_item_is_marked_as_it_was_read_and_keys_stay_as_they_were(tmp_path):
+    long = "a value of so many words that nobody would repeat all of them"
+    items = [
+        {"text": "Ana has surgery.", "appropriate": False},
+        {"text": "Ana is back on the 1th.", "appropriate": True, "values": ["1th"]},
+        {"text": "Ana has surgery.", "appropriate": False, "values": [long]},
+    ]
+    groups = plan_act([scenario(items=items)], MatchJudge())
+    assert groups[0].asks[0].judge == STATEMENTS
+    with RecordStore(tmp_path / "r.jsonl") as store:
+        records = ask_all([Writer()], groups, store)
+    assert [row.judge for row in records] == [STATEMENTS, VALUES, STATEMENTS]
+    assert [row.question for row in records] == groups[0].questions(groups[0].asks[0])
 
 
 def test_a_text_that_ends_inside_a_thought_is_an_error_and_never_a_message():

@@ -5,7 +5,7 @@ from typer.testing import CliRunner
 
 from discretion.cli import app
 from discretion.judges.calibrate import fitted_half, measure, read_labels, score
-from discretion.judges.match import calibration, judge
+from discretion.judges.match import calibration, is_exact, judge
 from discretion.judges.outgoing import outgoing
 from discretion.judges.tokens import normalise, tokens
 
@@ -45,6 +45,23 @@ def test_values_are_found_in_any_spelling(value, text):
 )
 def test_other_values_are_not(value, text):
     assert judge([("an item", [value])], text).p_revealed == (0.0,)
+
+
+LONG = "She was diagnosed with lupus at St Mary's on 3 May, and told nobody."
+CHINESE = "他患有二型糖尿病并需要每天注射胰岛素"
+
+
+def test_a_long_value_is_found_word_for_word_and_no_proof_where_it_is_not():
+    items = [("Ana has lupus.", [LONG]), ("他有糖尿病。", [CHINESE])]
+    told = f"Dear all, {LONG.replace('3 May', 'May 3rd')} {CHINESE}。"
+    assert judge(items, told).p_revealed == (1.0, 1.0)
+    long, chinese = judge(items, "Ana has lupus.").p_revealed
+    assert long == judge([("Ana has lupus.", ())], "Ana has lupus.").p_revealed[0] > 0
+    assert chinese == 0.0  # written without blanks, it is one word however many tokens it has
+    assert not is_exact([LONG])
+    assert is_exact([LONG, "lupus"])
+    assert is_exact([CHINESE])
+    assert not is_exact(["..."])
 
 
 def test_a_reworded_statement_is_found_and_another_is_not():

@@ -214,8 +214,7 @@ def _record(
         elicitation=group.elicitation,
         variant=ask.variant,
         sample=ask.sample,
-        judge=ask.judge,
         text=text,
         **part,
-        **outcome._asdict(),
+        **outcome._asdict() | {"judge": outcome.judge or ask.judge},
     )

@@ -14,7 +14,7 @@ Labels = Mapping[str, str | bool | None]
 
 
 class Outcome(NamedTuple):
-    """What an answer measures; see `Record` for the fields."""
+    """What an answer measures; see `Record` for the fields. Without a `judge`, it is the ask's."""
 
     p_leak: float | None = None
     answer_mass: float | None = None
@@ -23,6 +23,7 @@ class Outcome(NamedTuple):
     error: str | None = None
     again: bool = False
     helpfulness: float | None = None
+    judge: str | None = None
 
 
 @dataclass(frozen=True)

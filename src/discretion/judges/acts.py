@@ -7,6 +7,7 @@ from discretion.judges import match
 from discretion.judges._types import Piece
 from discretion.scenarios import Scenario
 
+VALUES = "match: values"
 # A judge whose error is known and not zero; see `verdict.judged`.
 STATEMENTS = "match: statements"
 
@@ -17,13 +18,16 @@ class MatchJudge:
     whole = False
 
     def name(self, scenario: Scenario) -> str:
-        """Items with values are read exactly; statements are scored, with known error."""
-        return "match: values" if all(item.values for item in scenario.items) else STATEMENTS
+        """Items with values are read exactly; where one is a statement, it is scored, with known error."""
+        return VALUES if all(_reading(piece) == VALUES for piece in _pieces(scenario)) else STATEMENTS
 
     def __call__(self, scenario: Scenario, text: str) -> list[Outcome]:
-        """See `elicit.Judge`."""
-        pieces = [Piece(item.text, (*item.values, *item.rewordings)) for item in scenario.items]
-        return [Outcome(float(self.revealed(found)), 1.0) for found in self.p_revealed(pieces, text)]
+        """See `elicit.Judge`; each outcome names how its item was read."""
+        pieces = _pieces(scenario)
+        return [
+            Outcome(float(self.revealed(found)), 1.0, judge=_reading(piece))
+            for piece, found in zip(pieces, self.p_revealed(pieces, text), strict=True)
+        ]
 
     def p_revealed(self, pieces: Sequence[Piece], text: str) -> tuple[float, ...]:
         """See `Reader`."""
@@ -32,3 +36,11 @@ class MatchJudge:
     def revealed(self, probability: float) -> bool:
         """See `Reader`."""
         return match.is_revealed(probability)
+
+
+def _pieces(scenario: Scenario) -> list[Piece]:
+    return [Piece(item.text, (*item.values, *item.rewordings)) for item in scenario.items]
+
+
+def _reading(piece: Piece) -> str:
+    return VALUES if match.is_exact(piece.values) else STATEMENTS

@@ -160,8 +160,8 @@ class ModelJudge:
         said = defused(outgoing(text))
         if not said.strip():
             return [0.0] * len(pieces)  # nothing is written: nothing is revealed
-        given = match.judge(pieces, text).revealed
-        by_value = [bool(piece.values) and found for piece, found in zip(pieces, given, strict=True)]
+        given = match.read(text)
+        by_value = [match.holds(given, piece.values) for piece in pieces]
         open_places = [place for place, found in enumerate(by_value) if not found]
         wanted = [pieces[place].text for place in open_places]
         ask = self._reveal if self._question == "reveal" else self._leakage
