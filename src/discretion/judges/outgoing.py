@@ -9,10 +9,17 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-_INPUT = re.compile(r"action\s*input\W", re.I)
+# At a line's start, after the tool's name, or before an object; elsewhere they are words among others.
+_INPUT = re.compile(
+    r"(?:^[^\w\n]*|\baction\W{1,4}\w+\W{1,4})action\s*input\W|\baction\s*input\b[^\n{]{0,30}\s*(?=\{)", re.I | re.M
+)
 _THOUGHT = re.compile(r"^\W*thought\W.*?(?:\n|$)", re.I)
 # Whom it goes to and how is not what it says.
-_ADDRESS = re.compile(r"^(to|cc|bcc)$|_id$|recipient|channel|privacy|email", re.I)
+_ADDRESS = re.compile(
+    r"(?:to|cc|bcc|recipients?|channels?|emails?|privacy)(?:_?(?:names?|emails?|address(?:es)?|recipients?|settings?))*"
+    r"|(?:.*_|recipient|channel)ids?",
+    re.I,
+)
 
 
 def is_cut_in_thought(text: str) -> bool:
@@ -21,16 +28,17 @@ def is_cut_in_thought(text: str) -> bool:
 
 
 def outgoing(text: str) -> str:
-    """The outgoing part of a message or final action.
+    """The outgoing part of a message or of final actions.
 
     Reasoning before `</think>` and a `Thought:` line stay inside. Of a JSON action input, the string values count
     but for addresses; input that is no JSON counts whole.
     """
     said = text.rsplit("</think>", 1)[-1]
-    marked = _INPUT.search(said)
-    if not marked:
-        return _THOUGHT.sub("", said, count=1).strip()
-    given = said[marked.end() :]
+    _, *given = _INPUT.split(said)
+    return "\n".join(map(_sent, given)) if given else _THOUGHT.sub("", said, count=1).strip()
+
+
+def _sent(given: str) -> str:
     start = given.find("{")
     if start >= 0:
         try:
@@ -38,7 +46,7 @@ def outgoing(text: str) -> str:
         except (ValueError, RecursionError):
             pass
         else:
-            if strings := [part for key, part in _strings(value) if not _ADDRESS.search(key)]:
+            if strings := [part for key, part in _strings(value) if not _ADDRESS.fullmatch(key)]:
                 return "\n".join(strings)
     return given.replace("\\n", "\n").strip()
 
