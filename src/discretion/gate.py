@@ -279,6 +279,7 @@ def _observe(
     with RecordStore(records_file, ask_again=resume) as store, ExitStack() as stack:
         if judging:
             judging.journal = stack.enter_context(Journal(folder / "judge.jsonl"))
+            store.texts = stack.enter_context(Journal(folder / "texts.jsonl"))
         save_info(folder, info)
         if limits and limits.stop_early:
             judges = {info.judge.name: info.judge.quality} if info.judge else {}

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from discretion.errors import DiscretionError
 from discretion.files import canonical
-from discretion.journal import AppendOnly
+from discretion.journal import AppendOnly, Journal
 
 MIN_ANSWER_MASS = 0.01  # of the options' probability; below it, they are no answer
 
@@ -86,6 +86,9 @@ class RecordStore:
 
     Opening cuts off an unfinished last line and drops groups that are not complete (a killed run's tail) or, if they
     are to be asked again, hold a call that failed; nothing else is ever rewritten. One process at a time may hold it.
+
+    Attributes:
+        texts: what models wrote, by draft, where it is to outlive a judge that fails.
     """
 
     def __init__(self, path: Path, *, ask_again: bool = False) -> None:
@@ -95,6 +98,7 @@ class RecordStore:
             DiscretionError: it cannot be read or written, is damaged before its last line, or another
                 process is writing to it.
         """
+        self.texts: Journal | None = None
         self._lines = AppendOnly(path)
         try:
             records = list(_parse(self._lines.text, path))

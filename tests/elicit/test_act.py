@@ -2,6 +2,7 @@ import pytest
 
 from conftest import scenario_row
 from discretion.elicit import ask_all, plan_act
+from discretion.journal import Journal
 from discretion.judges.acts import STATEMENTS, VALUES, MatchJudge
 from discretion.records import RecordStore
 from discretion.scenarios import Agent, Scenario
@@ -65,6 +66,27 @@ def test_an_interrupted_run_writes_the_same_batches_again(tmp_path):
         ask_all([resumed], plan, store)
     assert resumed.calls == [2, 2, 1]
     assert (tmp_path / "a.jsonl").read_bytes() == (tmp_path / "b.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize("remote", [True, False])
+def test_what_was_written_is_not_written_again_because_its_judge_stopped(remote, tmp_path):
+    class Stops(MatchJudge):
+        def __call__(self, scenario, text):
+            if scenario.id == "s1":
+                raise KeyboardInterrupt
+            return super().__call__(scenario, text)
+
+    scenarios = [scenario(number) for number in range(4)]
+    writer = Writer(at_once=4)
+    writer.remote = remote
+    for judge in (Stops(), MatchJudge()):
+        with RecordStore(tmp_path / "r.jsonl") as store, Journal(tmp_path / "texts.jsonl") as store.texts:
+            try:
+                records = ask_all([writer], plan_act(scenarios, judge), store)
+            except KeyboardInterrupt:
+                assert len(store) == 2
+        assert writer.calls == [4]
+    assert [row.p_leak for row in records] == [0.0, 1.0] * 4
 
 
 def test_too_long_a_prompt_is_an_error_and_never_safe(tmp_path):

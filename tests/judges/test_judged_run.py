@@ -10,6 +10,7 @@ from discretion.errors import DiscretionError
 from discretion.files import digest
 from discretion.judges.known import Quality, keep_quality
 from discretion.models import Failure, load_models
+from discretion.models.local import LocalModel
 
 
 class Judge:
@@ -68,7 +69,9 @@ def test_a_judge_that_was_away_is_asked_when_the_run_is_resumed(
         report = check(tiny, adapter, scenario_file, tmp_path / "run", judge="judge")
     assert report.verdict.suites["leave"].errors == 12
     assert gate.rebuild(tmp_path / "run").verdict == report.verdict
-    report = check(tiny, adapter, scenario_file, tmp_path / "run", judge="judge", resume=True)
+    with monkeypatch.context() as paid:
+        paid.setattr(LocalModel, "generate", None)  # what was written is there
+        report = check(tiny, adapter, scenario_file, tmp_path / "run", judge="judge", resume=True)
     assert report.verdict.suites["leave"].errors == 0
     assert report.verdict == check(tiny, adapter, scenario_file, tmp_path / "whole", judge="judge").verdict
 

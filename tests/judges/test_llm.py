@@ -4,6 +4,7 @@ import math
 import pytest
 
 from discretion.elicit import ask_all, plan_act
+from discretion.errors import DiscretionError
 from discretion.journal import Journal
 from discretion.judges._types import Piece, Unread
 from discretion.judges.acts import MatchJudge
@@ -250,3 +251,17 @@ def test_the_threshold_of_a_measured_judge_is_used():
     assert revealed(judge, LEAK) == [False, False]
     assert judge.entry().quality == quality
     assert judge.entry().name != ModelJudge(Obedient()).entry().name
+
+
+@pytest.mark.parametrize("question", ["leakage", "reveal"])
+def test_a_window_has_room_for_the_answer(question):
+    room = {"leakage": 1, "reveal": 2048}[question]
+    tokens = []
+    reader = Obedient()
+    reader.count_tokens = lambda prompt: tokens.append(len(prompt) // 4) or tokens[-1]
+    ModelJudge(reader, question).p_revealed(PIECES, CLEAN)
+    reader.window = max(tokens) + room
+    ModelJudge(reader, question).p_revealed(PIECES, CLEAN)
+    reader.window -= 1
+    with pytest.raises(DiscretionError, match="with its question and answer"):
+        ModelJudge(reader, question).p_revealed(PIECES, CLEAN)

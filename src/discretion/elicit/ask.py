@@ -6,7 +6,8 @@ from typing import Protocol
 from discretion.elicit.plan import Ask, Group, Labels, Outcome
 from discretion.errors import DiscretionError
 from discretion.files import digest
-from discretion.models import Failure, Model
+from discretion.journal import Journal
+from discretion.models import Draft, Failure, Model
 from discretion.records import Record, RecordStore
 
 
@@ -143,7 +144,7 @@ def _answers(
     # Here, those that are stored are written again beside the missing ones: digits depend on who is in a batch.
     fits = {key for _, key in wanted if lengths.get(key, 0) <= model.window}
     drafts = [ask.draft for group, key in wanted if key in fits for ask in group.asks if ask.sampling]
-    texts = iter(model.generate(drafts) if drafts else [])
+    texts = iter(_texts(drafts, model, store.texts))
     again = [group for group, key in wanted if key in fits and (model.batches or key not in store)]
     questions = [ask.question for group in again for ask in group.asks if ask.read_options]
     logprobs = iter(model.option_logprobs(questions) if questions else [])
@@ -154,6 +155,22 @@ def _answers(
         chosen = [next(logprobs) if ask.read_options and key in fits else None for ask in group.asks]
         if key not in store:
             yield key, _records(group, model, key, lengths[key], written, chosen)
+
+
+def _texts(drafts: Sequence[Draft], model: Model, kept: Journal | None) -> Sequence[str | Failure]:
+    """What the model writes; what is kept of it is not written again."""
+    if kept is None or not drafts:
+        return model.generate(drafts) if drafts else []
+    keys = [digest([model.fingerprint, model.engine, draft.prompt, list(draft.sampling)]) for draft in drafts]
+    places = [place for place, key in enumerate(keys) if key not in kept]
+    if places and not model.remote:  # as above
+        places = list(range(len(drafts)))
+    answers = model.generate([drafts[place] for place in places]) if places else []
+    fresh = dict(zip(places, answers, strict=True))
+    for place, text in fresh.items():
+        if isinstance(text, str) and keys[place] not in kept:
+            kept.add(keys[place], text)
+    return [fresh[place] if place in fresh else kept[key] for place, key in enumerate(keys)]
 
 
 def _records(

@@ -232,7 +232,7 @@ class ModelJudge:
         missing = [place for place, key in enumerate(keys) if not self._knows(key)]
         fresh: dict[int, Sequence[float] | Failure] = {}
         if missing:
-            self._refuse_long([questions[place].prompt for place in missing])
+            self._refuse_long([questions[place].prompt for place in missing], 1)
             answers = self._model.option_logprobs([questions[place] for place in missing])
             for place, answer in zip(missing, answers, strict=True):
                 fresh[place] = answer
@@ -245,18 +245,18 @@ class ModelJudge:
         if self._knows(key):
             text: str | Failure = self._recall(key)
         else:
-            self._refuse_long([prompt])
+            self._refuse_long([prompt], _JSON_TOKENS)
             (text,) = self._model.generate([Draft(prompt, Sampling(_JSON_TOKENS, 0.0, 0))])
             if self.journal is not None and isinstance(text, str):
                 self.journal.add(key, text)
         return text if isinstance(text, Failure) else read_object(text)
 
-    def _refuse_long(self, prompts: Sequence[str]) -> None:
-        longest = max(self._model.count_tokens(prompt) for prompt in prompts)
+    def _refuse_long(self, prompts: Sequence[str], room: int) -> None:
+        longest = max(self._model.count_tokens(prompt) for prompt in prompts) + room
         if longest > self._model.window:
             raise DiscretionError(
                 f"--judge {self._model.name}: sees {self._model.window} tokens, and a judged text with its question "
-                f"has {longest}; take a judge with a longer window, or a smaller --max-new-tokens"
+                f"and answer has {longest}; take a judge with a longer window, or a smaller --max-new-tokens"
             )
 
     def _key(self, question: list[Any]) -> str:
