@@ -20,12 +20,12 @@ from discretion.cli_options import (
     Dtype,
     Epsilon,
     Json,
-    JudgeOption,
     JudgeQuestion,
     PerMinute,
     PriceOption,
     QuestionKind,
     Quiet,
+    ReaderOption,
     Resume,
     Tau,
     asking,
@@ -151,7 +151,7 @@ def evaluate(
 def judge_file(
     file: Annotated[Path, typer.Argument(help='JSONL rows {"id", "text", "items": [{"text", "values"}]}.')],
     out: Annotated[Path, typer.Option(help="The same rows, with p_revealed and revealed on every item.")],
-    judge: JudgeOption = "match",
+    judge: ReaderOption = "match",
     judge_question: JudgeQuestion = QuestionKind.leakage,
     device: Device = None,
     dtype: Dtype = None,
@@ -181,7 +181,7 @@ def calibrate(
         Path | None,
         typer.Option(help="Needed: a folder that holds ci_rl/privacylens_outputs (github.com/EricGLan/CI-RL)."),
     ] = None,
-    judge: JudgeOption = "match",
+    judge: ReaderOption = "match",
     judge_question: JudgeQuestion = QuestionKind.leakage,
     limit: Annotated[int | None, typer.Option(help="At most this many scenarios a run.")] = None,
     device: Device = None,
@@ -199,8 +199,6 @@ def calibrate(
 
     if data_dir is None:
         raise DiscretionError("--data-dir: give a folder that holds ci_rl/privacylens_outputs")
-    if judge_question is QuestionKind.single:
-        raise DiscretionError("--judge-question single: judges memories, and these labels are of statements")
     rows = cut(read_labels(data_dir), limit)
     journal = cache_folder() / "judges" / "calibrate.journal"
     with (
@@ -389,15 +387,22 @@ def _reader(
     per_minute: float | None,
 ) -> Iterator[Any]:
     """The judge of that name, with its journal; None for the deterministic one."""
-    if judge == "match":
+    from discretion.settings import MATCH, SELF, paced, refuse_unasked
+
+    pace = paced(concurrency, per_minute)
+    refuse_unasked(judge, question.value)
+    if question.value == "single":
+        raise DiscretionError("--judge-question single: is of a text as a whole, and here each item is judged")
+    if judge == SELF:
+        raise DiscretionError("--judge self: no model is under test here; name one")
+    if judge == MATCH:
         yield None
         return
     from discretion.journal import Journal
     from discretion.judges.llm import load_judge
-    from discretion.models import Pace
 
     with Journal(journal) as answers:
-        reader, notes = load_judge(judge, question.value, device, dtype, Pace(concurrency, per_minute))
+        reader, notes = load_judge(judge, question.value, device, dtype, pace)
         for note in notes:
             _say(note)
         reader.journal = answers

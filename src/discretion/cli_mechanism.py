@@ -43,6 +43,7 @@ def explain(
     for name, value in settings.items():
         if value is not None and name not in ("doses", "orders"):
             words += [f"--{name.replace('_', '-')}", str(value)]
+    words += [word for name in order or () for word in ("--order", name)]
     found |= {"command": command_line(words), "settings": settings, "versions": versions()}
     write_json(out / "explain.json", found)
     write_explanation(found, out)
@@ -97,8 +98,8 @@ def audit(
     made = score(base, data, out, asked, say, resume=resume)
     words = ["audit", base, str(data), "--out", str(out), "--baseline", baseline]
     words += ["--influence"] * influence + (["--own-tokens", str(own_tokens)] if baseline == "own" else [])
-    for name in ("direction", "suite", "units", "questions", "reference", "max_length", "seed", "data_dir", "device",
-                 "dtype"):  # fmt: skip
+    for name in ("direction", "suite", "units", "questions", "reference", "max_length", "engine", "workers", "seed",
+                 "data_dir", "device", "dtype"):  # fmt: skip
         if (value := getattr(asked, name)) is not None:
             words += [f"--{name.replace('_', '-')}", str(value)]
     rows = columns(made.rows)

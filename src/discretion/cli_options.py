@@ -104,6 +104,9 @@ JudgeOption = Annotated[
         "judges itself and the tuned one.",
     ),
 ]
+ReaderOption = Annotated[
+    str, typer.Option("--judge", help="match: deterministic, offline. A model spec: that model reads the texts.")
+]
 JudgeQuestion = Annotated[
     QuestionKind,
     typer.Option(

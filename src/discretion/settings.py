@@ -10,6 +10,7 @@ from discretion.elicit.probe import Protocol
 from discretion.elicit.wording import PromptStyle
 from discretion.errors import DiscretionError
 from discretion.judges.llm import QUESTIONS, QuestionKind
+from discretion.models import Pace
 
 ELICITATIONS = ("probe", "act")
 MATCH, SELF = "match", "self"
@@ -51,16 +52,12 @@ class Settings:
             raise DiscretionError(f"--elicit {' '.join(self.elicit)}: give {' or '.join(ELICITATIONS)}, each once")
         if self.max_new_tokens < 1:
             raise DiscretionError(f"--max-new-tokens {self.max_new_tokens}: must be at least 1")
-        if self.concurrency < 1:
-            raise DiscretionError(f"--concurrency {self.concurrency}: must be at least 1")
-        if self.requests_per_minute is not None and self.requests_per_minute <= 0:
-            raise DiscretionError(f"--requests-per-minute {self.requests_per_minute:g}: must be positive")
+        paced(self.concurrency, self.requests_per_minute)
         if self.judge != MATCH and "act" not in self.elicit:
             raise DiscretionError(f"--judge {self.judge}: a probe needs no judge; it is for --elicit act")
         if self.judge_question not in QUESTIONS:
             raise DiscretionError(f"--judge-question {self.judge_question}: known are {', '.join(QUESTIONS)}")
-        if self.judge == MATCH and self.judge_question != "leakage":
-            raise DiscretionError(f"--judge-question {self.judge_question}: is asked of a model; add --judge MODEL")
+        refuse_unasked(self.judge, self.judge_question)
         if self.prompt not in STYLES:
             raise DiscretionError(f"--prompt {self.prompt}: known are {', '.join(STYLES)}")
         if self.protocol == "paper" and self.prompt not in ("naive", "privacy_enhanced"):
@@ -79,6 +76,25 @@ class Settings:
             raise DiscretionError(f"--data-dir {self.data_dir}: no such folder")
         if not self.suites or len(set(self.suites)) < len(self.suites):
             raise DiscretionError("--suite: give each suite once, and at least one")
+
+
+def refuse_unasked(judge: str, question: str) -> None:
+    """Refuse a question to a model where no model judges."""
+    if judge == MATCH and question != "leakage":
+        raise DiscretionError(f"--judge-question {question}: is asked of a model; add --judge MODEL")
+
+
+def paced(concurrency: int, per_minute: float | None) -> Pace:
+    """How hard servers are pressed.
+
+    Raises:
+        DiscretionError: not at all.
+    """
+    if concurrency < 1:
+        raise DiscretionError(f"--concurrency {concurrency}: must be at least 1")
+    if per_minute is not None and per_minute <= 0:
+        raise DiscretionError(f"--requests-per-minute {per_minute:g}: must be positive")
+    return Pace(concurrency, per_minute)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ import pytest
 from typer.testing import CliRunner
 
 from discretion.cli import app
+from discretion.errors import DiscretionError
+from discretion.judges import calibrate
 from discretion.judges.calibrate import fitted_half, measure, read_labels, score
 from discretion.judges.match import calibration, is_exact, judge
 from discretion.judges.outgoing import outgoing
@@ -153,6 +155,30 @@ def test_the_command_keeps_rows_and_adds_its_word(tmp_path):
     assert judged[0] == rows[0] | {"items": [rows[0]["items"][0] | {"p_revealed": 1.0, "revealed": True}]}
     assert judged[1]["items"][0]["revealed"] is False
     assert 0 <= judged[1]["items"][0]["p_revealed"] <= 1
+
+
+@pytest.mark.parametrize("command", ["judge", "calibrate"])
+@pytest.mark.parametrize(
+    "words, says",
+    [
+        (["--judge-question", "reveal"], "--judge-question reveal: is asked of a model; add --judge MODEL"),
+        (["--judge", "m", "--judge-question", "single"], "--judge-question single"),
+        (["--judge", "self"], "--judge self: no model is under test here"),
+        (["--concurrency", "0"], "--concurrency 0: must be at least 1"),
+        (["--judge", "m", "--requests-per-minute", "0"], "--requests-per-minute 0: must be positive"),
+    ],
+)
+def test_what_cannot_be_is_said(command, words, says, tmp_path, monkeypatch):
+    monkeypatch.setattr(calibrate, "read_labels", lambda folder: [])
+    source = tmp_path / "in.jsonl"
+    source.write_text('{"id": "a", "text": "", "items": []}\n')
+    given = [str(source), "--out", str(tmp_path / "out")] if command == "judge" else ["--data-dir", str(tmp_path)]
+    result = CliRunner().invoke(app, [command, *given, *words])
+    assert isinstance(result.exception, DiscretionError)
+    assert says in str(result.exception)
+    help_ = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "400"}).output
+    assert "that model reads the texts" in help_
+    assert "judges itself" not in help_
 
 
 @pytest.mark.real_data

@@ -2,6 +2,8 @@
 
 import json
 import re
+import shlex
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -142,6 +144,32 @@ def test_mistakes_are_said(tmp_path, tiny, words, says):
     result = CliRunner().invoke(app, ["explain", str(tiny), str(tiny), "--out", str(tmp_path / "out"), *words])
     assert says in str(result.exception)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_recorded_command_gives_the_run_again(tmp_path, monkeypatch):
+    asked, facts = [], []
+    monkeypatch.setattr("discretion.mechanism.explain.explain", lambda *given: asked.append(given) or {})
+    monkeypatch.setattr("discretion.mechanism.conclusions.conclusions", lambda found: {})
+    monkeypatch.setattr("discretion.report.mechanism.write_explanation", lambda *given: None)
+    words = ["explain", "b", "t", "--out", str(tmp_path), "--order", "no-first", "--seed", "3", "--dtype", "float32"]
+    for _ in range(2):
+        assert CliRunner().invoke(app, words).exit_code == 0
+        words = shlex.split(json.loads((tmp_path / "explain.json").read_text())["command"])[1:]
+    assert asked[0][:4] == asked[1][:4]
+    assert asked[1][3].orders == ("no-first",)
+
+    asked.clear()
+    made = SimpleNamespace(rows=tmp_path / "rows", references={}, model="m", layer=1)
+    monkeypatch.setattr("discretion.mechanism.audit.audit", lambda *given, resume: asked.append(given) or made)
+    monkeypatch.setattr("discretion.mechanism.audit.columns", lambda path: {})
+    monkeypatch.setattr("discretion.report.audit.summary", lambda *given: facts.append(given[2]) or {"verdict": ""})
+    monkeypatch.setattr("discretion.report.audit.write_audit", lambda *given: None)
+    words = ["audit", "b", "d", "--out", str(tmp_path), "--engine", "processes", "--workers", "3", "--reference", "0",
+             "--influence", "--baseline", "own", "--own-tokens", "9", "--max-length", "8"]  # fmt: skip
+    for _ in range(2):
+        assert CliRunner().invoke(app, words).exit_code == 0
+        words = shlex.split(facts[-1]["command"])[1:]
+    assert asked[0][:4] == asked[1][:4]
 
 
 def test_one_option_order_is_refused_with_the_letters_cosine(tmp_path, tiny):
