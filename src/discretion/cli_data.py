@@ -300,16 +300,17 @@ def label(
     from discretion.corpus.provenance import fingerprint, licence_of_file, origin, parent, sidecar
     from discretion.files import read_json, write_json
     from discretion.journal import Journal
-    from discretion.models import Pace, load_models
+    from discretion.models import load_models
     from discretion.scenarios.cimemories import SOURCE, SUITE, read_profiles
     from discretion.scenarios.fetch import locate
+    from discretion.settings import paced
 
     path = locate(SOURCE, data_dir) if suite == SUITE else Path(suite)
     read_profiles(path)  # says what is wrong with it before a model is loaded
     for name, value in (("votes", votes), ("limit", limit), ("profiles", profiles)):
         if value is not None and value < 1:
             raise DiscretionError(f"--{name} {value}: must be at least 1")
-    (model,), notes = load_models([judge], pace=Pace(concurrency, requests_per_minute))
+    (model,), notes = load_models([judge], pace=paced(concurrency, requests_per_minute))
     for note in notes:
         typer.echo(note, err=True)
     rows = read_json(path)[:profiles]
