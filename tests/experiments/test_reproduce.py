@@ -242,7 +242,8 @@ def test_what_is_removed_is_over_the_seeds_of_both():
         rows={"none": {"data": "gsm8k", "seeds": [0, 1]}, "other": {"data": "gsm8k"}},
     )  # fmt: skip
     lines = _summary(experiment, [row("none", 0.2), row("none", 0.6, 1), row("other", 0.05)])
-    assert "| none | 2 | +40.0% / +10.0% |" in lines
+    assert "| none | +40.0% [-214.1%, +294.1%] / +10.0% (2) |" in lines  # t over two seeds: 12.7 times 20 points
+    assert "| other | +5.0% / +10.0% (1) |" in lines
     assert "| other | 75% |" in lines
     assert "| other | – |" in _summary(experiment, [row("none", 0.04), row("other", 0.01)])
 
