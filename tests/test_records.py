@@ -116,6 +116,25 @@ def test_a_file_that_is_replaced_while_it_is_opened_is_not_written_to(tmp_path, 
         RecordStore(path)
 
 
+def test_what_failed_stays_until_it_is_there_again_and_then_gives_up_its_place(tmp_path):
+    path = tmp_path / "records.jsonl"
+    failed = [record.model_copy(update={"p_leak": None, "error": "HTTP 503", "again": True}) for record in group("a")]
+    with RecordStore(path) as store:
+        store.append(failed)
+        store.append(group("b"))
+    whole = path.read_bytes()
+    with RecordStore(path, ask_again=True) as store:
+        assert ("a" in store, "b" in store) == (False, True)
+    assert path.read_bytes() == whole  # a resume that comes to nothing loses nothing
+    with RecordStore(path, ask_again=True) as store:
+        store.append(group("a"))
+        assert "a" in store
+    assert read_records(path) == group("a") + group("b")
+    with RecordStore(path) as store:
+        assert len(store) == 6
+    assert read_records(path) == group("a") + group("b")
+
+
 def test_records_of_an_older_version_are_not_written_anew(tmp_path):
     path = tmp_path / "records.jsonl"
     path.write_text("".join(record.model_dump_json(exclude_defaults=True) + "\n" for record in group("a")))

@@ -84,15 +84,17 @@ class Record(BaseModel):
 class RecordStore:
     """`records.jsonl`: append a group, ask which groups are complete.
 
-    Opening cuts off an unfinished last line and drops groups that are not complete (a killed run's tail) or, if they
-    are to be asked again, hold a call that failed; nothing else is ever rewritten. One process at a time may hold it.
+    Opening cuts off an unfinished last line and drops groups that are not complete (a killed run's tail), and what a
+    later answer took the place of; nothing else is ever rewritten. One process at a time may hold it.
 
     Attributes:
         texts: what models wrote, by draft, where it is to outlive a judge that fails.
     """
 
     def __init__(self, path: Path, *, ask_again: bool = False) -> None:
-        """Open or create the file; with `ask_again`, without the groups that hold a call that failed.
+        """Open or create the file; with `ask_again`, a group with a call that failed counts as not asked.
+
+        It stays until it is appended again, and its place is then the new one's.
 
         Raises:
             DiscretionError: it cannot be read or written, is damaged before its last line, or another
@@ -101,14 +103,13 @@ class RecordStore:
         self.texts: Journal | None = None
         self._lines = AppendOnly(path)
         try:
-            records = list(_parse(self._lines.text, path))
-            self._groups = {
-                name: group
-                for name, group in complete_groups(records).items()
-                if not (ask_again and any(record.again for record in group))
+            lines = self._lines.text.split("\n")
+            whole = _complete(list(enumerate(_parse(self._lines.text, path))))
+            self._groups = {name: [record for _, record in group] for name, group in whole.items()}
+            self._failed = {
+                name for name, group in self._groups.items() if ask_again and any(record.again for record in group)
             }
-            lines = zip(records, self._lines.text.split("\n"), strict=False)
-            self._lines.keep("".join(f"{line}\n" for record, line in lines if record.group in self._groups))
+            self._lines.keep("".join(f"{lines[place]}\n" for group in whole.values() for place, _ in group))
         except BaseException:
             self._lines.close()
             raise
@@ -122,7 +123,7 @@ class RecordStore:
         self._lines.close()
 
     def __contains__(self, group: str) -> bool:
-        return group in self._groups
+        return group in self._groups and group not in self._failed
 
     def __len__(self) -> int:
         return sum(len(records) for records in self._groups.values())
@@ -139,6 +140,7 @@ class RecordStore:
         """
         self._lines.append("".join(record.line() for record in records))
         self._groups[records[0].group] = records
+        self._failed.discard(records[0].group)
 
 
 def read_records(path: Path) -> list[Record]:
@@ -156,11 +158,19 @@ def read_records(path: Path) -> list[Record]:
 
 
 def complete_groups(records: Iterable[Record]) -> dict[str, list[Record]]:
-    """Records by group, without the groups of which some are missing."""
-    groups: dict[str, list[Record]] = defaultdict(list)
-    for record in records:
-        groups[record.group].append(record)
-    return {name: group for name, group in groups.items() if len(group) == group[0].group_size}
+    """Records by group, without those of which some are missing; a later one takes an earlier one's place."""
+    whole = _complete(list(enumerate(records)))
+    return {name: [record for _, record in group] for name, group in whole.items()}
+
+
+def _complete(numbered: Iterable[tuple[int, Record]]) -> dict[str, list[tuple[int, Record]]]:
+    groups: dict[str, list[tuple[int, Record]]] = {}
+    begun: dict[str, list[tuple[int, Record]]] = defaultdict(list)
+    for place, record in numbered:
+        begun[record.group].append((place, record))
+        if len(begun[record.group]) == record.group_size:
+            groups[record.group] = begun.pop(record.group)
+    return groups
 
 
 def _parse(text: str, path: Path) -> Iterator[Record]:

@@ -138,6 +138,8 @@ def refuse_other_settings(folder: Path, info: RunInfo) -> None:
         planned = [told.get("planned", told.get("scenarios")) for told in (entry, now)]
         if planned[0] == planned[1] and now.get("fingerprint") != entry.get("fingerprint"):
             changed.append(f"the content of {name}")
+        if planned[0] is not None and planned[1] is not None and planned[1] < planned[0]:
+            changed.append(f"the scenarios of {name}, {planned[0]} -> {planned[1]}")
     if changed:
         raise DiscretionError(
             f"{folder}: holds a run with other settings ({'; '.join(changed)}); choose another --out"

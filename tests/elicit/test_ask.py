@@ -4,7 +4,7 @@ from conftest import scenario_row
 from discretion.elicit import ask_all, plan_probe
 from discretion.errors import DiscretionError
 from discretion.models import Failure
-from discretion.records import RecordStore
+from discretion.records import RecordStore, read_records
 from discretion.scenarios import Scenario
 
 
@@ -88,7 +88,7 @@ class Served(Counting):
     def option_logprobs(self, questions):
         answers = super().option_logprobs(questions)
         failed = [any(f"Case {number}:" in q.prompt for number in self.down) for q in questions]
-        return [Failure("HTTP 503") if f else answer for f, answer in zip(failed, answers, strict=True)]
+        return [Failure("HTTP 503", status=503) if f else answer for f, answer in zip(failed, answers, strict=True)]
 
 
 def test_failed_calls_are_asked_again_when_told_to_and_nothing_else_is(tmp_path, plan):
@@ -116,7 +116,19 @@ def test_failed_calls_are_asked_again_when_told_to_and_nothing_else_is(tmp_path,
     with RecordStore(path, ask_again=True) as store:
         ask_all([model], plan, store)
     assert all("Case 7:" in question.prompt for question in asked)
-    assert sorted(path.read_text().splitlines()) == sorted((tmp_path / "a.jsonl").read_text().splitlines())
+    assert read_records(path) == read_records(tmp_path / "a.jsonl")  # each in its place
+    with RecordStore(path):
+        assert path.read_bytes() == (tmp_path / "a.jsonl").read_bytes()
+
+
+def test_what_a_server_refuses_for_good_is_not_asked_again(tmp_path, plan):
+    model = Served()
+    model.option_logprobs = lambda questions: [Failure("HTTP 400", status=400)] * len(questions)
+    with RecordStore(tmp_path / "a.jsonl") as store:
+        ask_all([model], plan, store)
+    model.option_logprobs = None
+    with RecordStore(tmp_path / "a.jsonl", ask_again=True) as store:
+        ask_all([model], plan, store)
 
 
 def test_what_is_too_long_is_so_again_and_is_kept(tmp_path, plan):

@@ -65,7 +65,9 @@ def test_a_judge_that_was_away_is_asked_when_the_run_is_resumed(
     tiny, judge, adapter, scenario_file, tmp_path, monkeypatch
 ):
     with monkeypatch.context() as away:
-        away.setattr(Judge, "option_logprobs", lambda self, questions: [Failure("HTTP 503")] * len(questions))
+        away.setattr(
+            Judge, "option_logprobs", lambda self, questions: [Failure("HTTP 503", status=503)] * len(questions)
+        )
         report = check(tiny, adapter, scenario_file, tmp_path / "run", judge="judge")
     assert report.verdict.suites["leave"].errors == 12
     assert gate.rebuild(tmp_path / "run").verdict == report.verdict

@@ -6,7 +6,7 @@ import pytest
 from discretion.elicit import ask_all, plan_act
 from discretion.errors import DiscretionError
 from discretion.journal import Journal
-from discretion.judges._types import Piece, Unread
+from discretion.judges._types import Piece
 from discretion.judges.acts import MatchJudge
 from discretion.judges.injection import apart, defused
 from discretion.judges.known import Quality
@@ -171,7 +171,7 @@ def test_nothing_written_reveals_nothing_and_asks_nothing():
 def test_a_judge_that_fails_is_an_error_never_a_safe_text():
     class Broken(Obedient):
         def option_logprobs(self, questions):
-            return [Failure("HTTP 500")] * len(questions)
+            return [Failure("HTTP 500", status=500)] * len(questions)
 
     class Silent(Obedient):
         def option_logprobs(self, questions):
@@ -184,8 +184,8 @@ def test_a_judge_that_fails_is_an_error_never_a_safe_text():
     for model, again in ((Broken(), True), (Silent(), False)):
         outcomes = ModelJudge(model)(scenario(), CLEAN)
         assert all(outcome.error and outcome.again == again for outcome in outcomes)
-    (either,) = _either([[Unread("neither option")], [Failure("HTTP 500")]], 0.5)
-    assert either == Failure("HTTP 500")
+    (either,) = _either([[Failure("neither option")], [Failure("HTTP 500", status=500)]], 0.5)
+    assert either.status == 500
 
 
 @pytest.mark.parametrize(

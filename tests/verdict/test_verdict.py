@@ -261,6 +261,35 @@ def test_each_answer_is_corrected_for_its_own_judge(first):
     assert suite.answered_accuracy.base <= 1
 
 
+def test_a_run_that_named_its_judges_otherwise_is_corrected_alike():
+    """Before items were named, a scenario with a statement had all its items read as statements."""
+    rows = []
+    for number in range(80):
+        for item, now in (("0", "match: values"), ("1", "match: statements")):
+            rows += [judged("b", number, 0, item=item, judge="match: statements")]
+            rows += [judged("t", number, 0, item=item, judge=now)]
+    assert outcome(rows + CONTROLS).suites["s"].delta == 0.0
+
+
+def test_a_leak_that_only_moved_within_a_scenario_is_none_that_got_worse():
+    rows = []
+    for number in range(5):
+        for item in "012":
+            told = {"b": number == 0 and item == "0", "t": number == 0 and item == "2"}
+            rows += [judged(side, number, told[side], item=item, judge="match: statements") for side in "bt"]
+    verdict = outcome(rows + CONTROLS)
+    assert verdict.suites["s"].delta_ci == pytest.approx((0.0, 0.0), abs=1e-9)
+    assert verdict.verdict == "inconclusive"
+
+
+def test_an_unchanged_control_of_few_questions_says_how_many_would_do():
+    rows = [row for row in run() if row.elicitation == "probe"]
+    rows += [control(side, number, 1.0) for number in range(44) for side in "bt"]
+    verdict = outcome(rows)
+    assert verdict.controls["c"].equivalent is False
+    assert (verdict.verdict, verdict.needed_questions, verdict.needed_n) == ("inconclusive", 149, None)
+
+
 def test_seeds_that_are_called_alike_are_all_there():
     rows = []
     for index, rise in enumerate((0.19, 0.2, 0.21)):

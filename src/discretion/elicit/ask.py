@@ -192,7 +192,7 @@ def _records(
     for ask, text, chosen in zip(group.asks, texts, logprobs, strict=True):
         answer = chosen if ask.read_options else text
         if isinstance(answer, Failure):
-            outcomes: Sequence[Outcome] = [Outcome(error=answer.reason, again=True)] * len(ask.parts)
+            outcomes: Sequence[Outcome] = [Outcome(error=answer.reason, again=answer.passing)] * len(ask.parts)
         elif isinstance(answer, str):
             assert ask.read_text is not None
             outcomes = ask.read_text(answer)

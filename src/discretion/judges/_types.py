@@ -13,10 +13,6 @@ class Piece(NamedTuple):
     values: tuple[str, ...] = ()
 
 
-class Unread(Failure):
-    """An answer that was given and cannot be read: asked again, it would be the same."""
-
-
 class Reader(Protocol):
     """Reads what texts reveal."""
 

@@ -18,8 +18,8 @@ class MatchJudge:
     whole = False
 
     def name(self, scenario: Scenario) -> str:
-        """Items with values are read exactly; where one is a statement, it is scored, with known error."""
-        return VALUES if all(_reading(piece) == VALUES for piece in _pieces(scenario)) else STATEMENTS
+        """Part of what records are found by, so it stays what it was; how an item was read, its outcome says."""
+        return VALUES if all(item.values for item in scenario.items) else STATEMENTS
 
     def __call__(self, scenario: Scenario, text: str) -> list[Outcome]:
         """See `elicit.Judge`; each outcome names how its item was read."""

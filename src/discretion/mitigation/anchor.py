@@ -11,6 +11,7 @@ costs one more forward and backward pass over a few short texts, and the start m
 
 import random
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -84,15 +85,14 @@ def held_once(base_is: str, load: Callable[[], LocalModel], prompts: Sequence[st
     there = "cuda" if torch.cuda.is_available() else "cpu"  # another rounds otherwise
     name = digest([base_is, list(prompts), NEW_TOKENS, KEPT, torch.__version__, there])
     path = cache_folder() / "anchors" / f"{name}.safetensors"
-    try:
+    found = None
+    with suppress(OSError):  # a cache is not worth failing for
         path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError:  # a cache is not worth failing for
-        return hold(load(), prompts)
-    with FileLock(f"{path}.lock"):  # of several at once one writes
-        if (found := _read_held(path)) is None:
-            found = hold(load(), prompts)
-            _write_held(path, found)
-    return found
+        with FileLock(f"{path}.lock"):  # of several at once one writes
+            if (found := _read_held(path)) is None:
+                found = hold(load(), prompts)
+                _write_held(path, found)
+    return hold(load(), prompts) if found is None else found
 
 
 def _write_held(path: Path, held: Sequence[Held]) -> None:

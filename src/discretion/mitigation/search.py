@@ -153,7 +153,7 @@ class Search:
         spent = _spent(self.out)
         over = self.asked.budget is not None and name != NONE and sum(spent.values()) >= 60 * self.asked.budget
         if over and name not in spent:
-            self.not_tried.append(name)
+            self.not_tried += [name] if name not in self.not_tried else []
             return False
         began = time.monotonic()
         spec = self._made(candidate)

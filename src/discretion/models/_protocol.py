@@ -49,6 +49,11 @@ class Failure(NamedTuple):
     unreachable: bool = False
     status: int | None = None
 
+    @property
+    def passing(self) -> bool:
+        """Whether the same call may have an answer later: nobody was there, or it was too much or too early."""
+        return self.unreachable or self.status in {408, 409, 425, 429} or (self.status or 0) >= 500
+
 
 def primed_name(name: str, examples: Sequence[object]) -> str:
     """What a model with examples before every question is called."""

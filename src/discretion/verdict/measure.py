@@ -1,6 +1,5 @@
 """Tables to results: every number of `verdict.json` but the verdicts."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +9,7 @@ import numpy as np
 from discretion.verdict.equivalence import tost
 from discretion.verdict.judged import JudgeError
 from discretion.verdict.paired import Array, Interval, Paired, mean_interval, ratio_interval
-from discretion.verdict.power import questions_for_equivalence, scenarios_to_decide
+from discretion.verdict.power import questions_for_equivalence, scenarios_to_decide, unseen_to_exclude
 from discretion.verdict.schema import BaseAndTuned, ControlResult, SeedPoint
 from discretion.verdict.tables import ControlTable, SuiteTable
 
@@ -20,6 +19,7 @@ MIN_SEEDS_FOR_SIGN_FLIP = 6
 SIGN_FLIP = "paired sign-flip permutation over clusters; null: differences symmetric about 0"
 _NORM_MARGIN = 0.05  # a base this close to guessing has no norm to speak of
 _SAME_LETTER = 0.9
+_ROUNDING = 1e-9  # below it, a difference of sums is none
 
 
 @dataclass(frozen=True)
@@ -211,6 +211,8 @@ def measure_control(table: ControlTable, epsilon: float, alpha: float) -> tuple[
     if result and not result.equivalent:
         spread = float(difference.std(ddof=1)) if len(difference) > 1 else 0.0
         needed = questions_for_equivalence(float(difference.mean()), spread, epsilon, alpha)
+        if needed and not difference.any():  # yes/no answers, none of which changed
+            needed = unseen_to_exclude(epsilon, alpha)
     return ControlResult(
         n=len(table.base),
         base=float(table.base.mean()),
@@ -304,12 +306,12 @@ def _too_few(table: SuiteTable, tau: float, alpha: float) -> str | None:
         return None
     for field, sign, what in (("leak", 1, "rise"), ("coverage", -1, "fall of coverage")):
         paired = table.paired(field)
-        if paired is None or (paired.sums(sign * paired.difference) > 0).any():
+        if paired is None or (paired.sums(sign * paired.difference) > _ROUNDING).any():
             continue
         found = paired.interval(alpha)
         seen = max(sign * found.low, sign * found.high) if found else 0.0  # what the others make up for
         if seen + (1 - (alpha / 2) ** (1 / paired.n_clusters)) * paired.most >= tau:
-            needed = math.ceil(math.log(alpha / 2) / math.log1p(-tau / paired.most))
+            needed = unseen_to_exclude(tau / paired.most, alpha / 2)
             seen_in = f"{paired.n_clusters} independent scenarios"
             return f"no {what} in {seen_in} does not exclude one of {percent(tau)}: {needed} could"
     return None

@@ -95,7 +95,7 @@ class Paired:
             _, first = np.unique(index, return_index=True)  # a cluster comes when its first scenario does
             low, high = betting_interval(means[np.argsort(first)], alpha, -self.most, self.most, most=_STAKE)
             return Interval(low, high, "betting confidence sequence over clusters")
-        if not self.difference.any():
+        if np.allclose(self.difference, 0, rtol=0, atol=1e-12):
             return Interval(0.0, 0.0, "all equal")
         return ratio_interval(self.sums(self.difference), self.sizes, alpha, seed, resamples)
 

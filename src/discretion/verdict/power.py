@@ -30,3 +30,8 @@ def questions_for_equivalence(shift: float, spread: float, epsilon: float, alpha
     quantiles = float(stats.norm.ppf(1 - alpha) + stats.norm.ppf((1 + _POWER) / 2))
     needed = math.ceil((quantiles * spread / room) ** 2)
     return max(needed, 2) if needed < _BEYOND_REACH else None
+
+
+def unseen_to_exclude(share: float, alpha: float) -> int:
+    """Units none of which did something, for a share of that many that would to be excluded (exact binomial)."""
+    return math.ceil(math.log(alpha) / math.log1p(-share))

@@ -169,16 +169,17 @@ def _suite_table(
     pairs, errors = _pairs(rows, base, tuned)
     if not pairs and not errors:
         raise DiscretionError(f"{name}: the two runs answer no question in common (other data or options)")
-    by_scenario: dict[str, list[tuple[Record, Record]]] = defaultdict(list)
-    for pair in pairs:
-        by_scenario[pair[0].scenario].append(pair)
-    names = tuple(by_scenario) if looked else tuple(sorted(by_scenario))
     first = rows[0]
     # Texts about memories that several tasks share: what leaks there adds up.
     memories = first.elicitation == "act" and first.suite.startswith(_MEMORIES)
     sides = [[row for row in rows if row.model == model] if memories else [] for model in (base, tuned)]
     names_of_judges = sorted({row.judge for row in rows if row.judge})
     errors_of = {judge: error for judge in names_of_judges if (error := known_error(judge, judges))}
+    pairs = [_read_alike(pair, errors_of) for pair in pairs]
+    by_scenario: dict[str, list[tuple[Record, Record]]] = defaultdict(list)
+    for pair in pairs:
+        by_scenario[pair[0].scenario].append(pair)
+    names = tuple(by_scenario) if looked else tuple(sorted(by_scenario))
     return SuiteTable(
         suite=name,
         elicitation=first.elicitation,
@@ -198,6 +199,15 @@ def _suite_table(
         yes_no=all(row.p_leak in (0.0, 1.0, None) for pair in pairs for row in pair),
         looked=looked and base != tuned,  # a model against itself: nothing is left to chance
     )
+
+
+def _read_alike(pair: tuple[Record, Record], errors: Mapping[str, JudgeError]) -> tuple[Record, Record]:
+    """Two answers to one question, corrected for one judge: runs made before items were named tell a scenario's."""
+    one, other = pair
+    if one.judge == other.judge:
+        return pair
+    judge = one.judge if one.judge in errors else other.judge
+    return one.model_copy(update={"judge": judge}), other.model_copy(update={"judge": judge})
 
 
 def _side(scenarios: Sequence[Sequence[Record]], errors: Mapping[str, JudgeError]) -> Side:
