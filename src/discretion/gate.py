@@ -103,9 +103,8 @@ def compare(
     base_info, records = load_run(Path(base))
     stopped = bool(base_info.arguments.get("stop_early"))
     reference = base_info.model("base", "model")
-    records = [
-        row for row in records if row.model == reference.fingerprint
-    ]  # a check's folder holds its tuned model's too
+    # A check's folder holds its tuned model's answers too.
+    records = [row for row in records if row.model == reference.fingerprint]
     entries: list[ModelEntry] = []
     unmeasured = dict(base_info.unmeasured)
     for folder in tuned:

@@ -139,7 +139,7 @@ class EndpointModel(RemoteModel):
                     failure = choice
                 else:
                     failure = Failure(f"HTTP {status}: {self._said(response)}", status=status)
-                    if status < 500 and status not in {408, 409, 425, 429}:
+                    if not failure.passing:
                         return failure  # asking again would not help
                     told = _retry_after(response)
                     if told is not None:
